@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"time"
+
+	"github.com/rkt/rkt/v2/pkg/aci"
+	"github.com/rkt/rkt/v2/pkg/appc"
+)
+
+type buildOptions struct {
+	overwrite, noCompression, ownerRoot bool
+}
+
+func newBuild() command {
+	var o buildOptions
+	return command{
+		name: "build", args: "DIR FILE.aci", summary: "Build an image from an image layout",
+		description: "Packs DIR/manifest and DIR/rootfs into the image FILE.aci.\n" +
+			"With SOURCE_DATE_EPOCH in the environment no time in the image is later than that,\n" +
+			"so that equal layouts give equal images.",
+		flags: func(fs *flag.FlagSet) {
+			fs.BoolVar(&o.overwrite, "overwrite", false, "replace FILE.aci if it exists")
+			fs.BoolVar(&o.noCompression, "no-compression", false, "write a plain tar")
+			fs.BoolVar(&o.ownerRoot, "owner-root", false, "make root the owner of everything in the image")
+		},
+		run: func(ctx context.Context, d *Deps, args []string) error {
+			if err := runBuild(ctx, d, o, args); err != nil {
+				return fmt.Errorf("build: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+// Messages in this file begin with capitals because scripts match them.
+//
+//nolint:staticcheck // see above
+func runBuild(ctx context.Context, d *Deps, o buildOptions, args []string) error {
+	if len(args) != 2 {
+		return errors.New("Must provide directory and output file")
+	}
+	dir, target := args[0], args[1]
+	if err := checkExtension(target); err != nil {
+		return err
+	}
+	build, err := sourceDate(d, o)
+	if err != nil {
+		return err
+	}
+	m, err := loadLayout(d, dir)
+	if err != nil {
+		return err
+	}
+	out, err := createOutput(target, o.overwrite)
+	if errors.Is(err, fs.ErrExist) {
+		return errors.New("Target file exists (try --overwrite)")
+	}
+	if err != nil {
+		return fmt.Errorf("Unable to open target %s: %w", target, err)
+	}
+	err = compressTo(out.file, o.noCompression, func(w io.Writer) error {
+		return aci.BuildLayout(ctx, w, dir, m, build)
+	})
+	if err != nil {
+		return fmt.Errorf("Error walking rootfs: %w", out.finish(err))
+	}
+	if err := out.finish(nil); err != nil {
+		return fmt.Errorf("Unable to close image %s: %w", target, err)
+	}
+	d.debugf("build: wrote %s", target)
+	return nil
+}
+
+//nolint:staticcheck // see runBuild
+func loadLayout(d *Deps, dir string) (*appc.ImageManifest, error) {
+	m, err := aci.ValidateLayout(dir)
+	var old *aci.OldVersionError
+	switch {
+	case errors.As(err, &old):
+		d.complain("build: Warning: %v. Please update your manifest.", err)
+	case err != nil:
+		return nil, fmt.Errorf("Layout failed validation: %w", err)
+	}
+	return m, nil
+}
+
+// sourceDate honours https://reproducible-builds.org/specs/source-date-epoch/.
+func sourceDate(d *Deps, o buildOptions) (aci.BuildOptions, error) {
+	b := aci.BuildOptions{OwnerRoot: o.ownerRoot, ModTime: d.Now()}
+	text := d.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" {
+		return b, nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || seconds < 0 {
+		return b, fmt.Errorf("SOURCE_DATE_EPOCH=%q is not a number of seconds", text)
+	}
+	b.ModTime, b.ClampTimes = time.Unix(seconds, 0), true
+	return b, nil
+}
