@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fetch
+
+import "time"
+
+// Caps of everything that comes from outside; those of manifests and configs
+// are in package ociconv, those of archives' content in package layer.
+const (
+	maxRedirects   = 10
+	maxArchive     = 256 << 30 // bytes of one .aci or of an unpacked archive of an image
+	maxErrorBody   = 4 << 10   // of an HTTP error that is quoted
+	maxIndexDepth  = 4         // indexes that name indexes
+	maxLayoutFile  = 4 << 10   // of the file oci-layout
+	maxTarEntries  = 100_000   // of an archive of an image
+	maxLinkDepth   = 8         // links to links in such an archive
+	maxLegacyChain = 1000      // layers of an image of docker before 1.10
+	maxAuthFile    = 4 << 20
+	maxHelperReply = 1 << 20
+	maxDependency  = 1000 // images of one dependency graph
+
+	helperTimeout = 30 * time.Second
+	copyBuffer    = 64 << 10
+
+	attempts      = 5 // of one request, or of one stretch of a download
+	firstBackOff  = 200 * time.Millisecond
+	maxBackOff    = 30 * time.Second
+	maxRetryAfter = 2 * time.Minute
+
+	defaultConcurrent = 3
+)
