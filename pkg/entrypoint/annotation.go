@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package entrypoint
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+
+	"github.com/rkt/rkt/v2/pkg/appc"
+)
+
+// Annotations of a stage1 image manifest. The value of all but the last is the
+// absolute path of a program inside the root file system of the image.
+const (
+	AnnotationRun              = "coreos.com/rkt/stage1/run"
+	AnnotationEnter            = "coreos.com/rkt/stage1/enter"
+	AnnotationGC               = "coreos.com/rkt/stage1/gc"
+	AnnotationStop             = "coreos.com/rkt/stage1/stop"
+	AnnotationAppAdd           = "coreos.com/rkt/stage1/app/add"
+	AnnotationAppRm            = "coreos.com/rkt/stage1/app/rm"
+	AnnotationAppStart         = "coreos.com/rkt/stage1/app/start"
+	AnnotationAppStop          = "coreos.com/rkt/stage1/app/stop"
+	AnnotationAttach           = "coreos.com/rkt/stage1/attach"
+	AnnotationInterfaceVersion = "coreos.com/rkt/stage1/interface-version"
+)
+
+// MutableAnnotation of a pod manifest is "true" for a pod made by "app sandbox".
+const MutableAnnotation = "coreos.com/rkt/stage1/mutable"
+
+// Interface versions in which a feature appeared.
+const (
+	versionHostname    = 2
+	versionInsecure    = 3
+	versionDNS         = 4
+	versionLocalConfig = 5 // of gc
+	versionIPC         = 6
+
+	// CurrentVersion is the newest interface version this package speaks.
+	CurrentVersion = versionIPC
+)
+
+// NotFoundError says that a stage1 image lacks an entrypoint.
+type NotFoundError struct{ Annotation string }
+
+func (e *NotFoundError) Error() string { return fmt.Sprintf("entrypoint %q not found", e.Annotation) }
+
+// ErrMutable is returned by CheckMutable.
+var ErrMutable = errors.New("stage1 does not support mutable pods")
+
+// Lookup returns the path of an entrypoint inside the root file system of the
+// stage1 image with manifest m: absolute and clean, so that it cannot climb
+// out of the tree it is joined to. A missing one is a *NotFoundError.
+func Lookup(m *appc.ImageManifest, annotation string) (string, error) {
+	v, ok := m.Annotations.Get(annotation)
+	if !ok || v == "" {
+		return "", &NotFoundError{Annotation: annotation}
+	}
+	p := path.Clean("/" + v)
+	if p == "/" {
+		return "", fmt.Errorf("entrypoint %q: %q is not a program", annotation, v)
+	}
+	return p, nil
+}
+
+// Version returns the interface version of a stage1 image, 1 if it names none.
+func Version(m *appc.ImageManifest) (int, error) {
+	v, ok := m.Annotations.Get(AnnotationInterfaceVersion)
+	if !ok {
+		return 1, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return 0, fmt.Errorf("error parsing interface version: %w", err)
+	}
+	return n, nil
+}
+
+// CheckMutable returns ErrMutable unless the image has every entrypoint that
+// a mutable pod needs.
+func CheckMutable(m *appc.ImageManifest) error {
+	for _, a := range []string{AnnotationAppAdd, AnnotationAppRm, AnnotationAppStart, AnnotationAppStop} {
+		if _, err := Lookup(m, a); err != nil {
+			return ErrMutable
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inroot
+
+import (
+	"errors"
+	"os"
+	"path"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Modes of what is made on the way.
+const (
+	dirMode = 0o755
+	// The empty file below a mount is never seen; its mode is what 1.30 gave.
+	fileMode = 0o700
+)
+
+// MkdirAll makes the directory that name leads to, with its parents, and
+// returns an O_PATH descriptor of it. What exists keeps its mode.
+func (r *Root) MkdirAll(name string) (*os.File, error) {
+	resolved, err := r.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := r.mkdirs(components(resolved))
+	if err != nil {
+		return nil, &os.PathError{Op: "mkdir", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), resolved), nil
+}
+
+// Target returns an O_PATH descriptor of what name leads to. If there is
+// nothing, it makes a directory, or an empty file when dir is false, with
+// parents. It does not check what is already there.
+func (r *Root) Target(name string, dir bool) (*os.File, error) {
+	if dir {
+		return r.existing(name, r.MkdirAll)
+	}
+	return r.existing(name, r.mkfile)
+}
+
+// existing opens name if it is there and makes it otherwise.
+func (r *Root) existing(name string, create func(string) (*os.File, error)) (*os.File, error) {
+	f, err := r.Open(name, unix.O_PATH, 0)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) { // magic links of procfs are ELOOP
+		return create(name)
+	}
+	return f, err
+}
+
+func (r *Root) mkfile(name string) (*os.File, error) {
+	resolved, err := r.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := r.create(resolved)
+	if err != nil {
+		return nil, &os.PathError{Op: "create", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), resolved), nil
+}
+
+func (r *Root) create(resolved string) (int, error) {
+	dir, base := path.Split(resolved)
+	if base == "" {
+		return -1, unix.EISDIR
+	}
+	parent, err := r.mkdirs(components(dir))
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = unix.Close(parent) }()
+	err = unix.Mknodat(parent, base, unix.S_IFREG|fileMode, 0)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, err
+	}
+	return unix.Openat(parent, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+}
+
+// WriteNew makes the file that name leads to, with parents, and writes data
+// into it. It fails with EEXIST if there is something already.
+func (r *Root) WriteNew(name string, data []byte, mode uint32) error {
+	resolved, err := r.Resolve(name)
+	if err != nil {
+		return err
+	}
+	dir, base := path.Split(resolved)
+	parent, err := r.mkdirs(components(dir))
+	if err != nil {
+		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+	}
+	defer func() { _ = unix.Close(parent) }()
+	fd, err := unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return &os.PathError{Op: "create", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), resolved)
+	_, err = f.Write(data)
+	return errors.Join(err, unix.Fchmod(fd, mode), f.Close())
+}
+
+// mkdirs walks down names, which hold neither links nor "..", makes what is
+// missing, and returns an O_PATH descriptor of the last one. A link in the
+// way was put there after Resolve: ENOTDIR.
+func (r *Root) mkdirs(names []string) (int, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	at, err := unix.Openat(r.FD(), ".", flags, 0)
+	if err != nil {
+		return -1, err
+	}
+	for _, name := range names {
+		next, err := unix.Openat(at, name, flags, 0)
+		if errors.Is(err, unix.ENOENT) {
+			next, err = mkdir(at, name, flags)
+		}
+		_ = unix.Close(at)
+		if err != nil {
+			return -1, err
+		}
+		at = next
+	}
+	return at, nil
+}
+
+func mkdir(at int, name string, flags int) (int, error) {
+	err := unix.Mkdirat(at, name, dirMode)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, err
+	}
+	made := err == nil
+	fd, err := unix.Openat(at, name, flags, 0)
+	if err != nil || !made {
+		return fd, err
+	}
+	// The umask of the caller must not close directories to the app. An O_PATH
+	// descriptor cannot be chmodded before fchmodat2 (Linux 6.6), its name in
+	// procfs can.
+	return fd, unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), dirMode)
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package isolator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/caps"
+	"github.com/rkt/rkt/v2/pkg/seccomp"
+)
+
+// MemoryFlag makes the isolator of --memory.
+func MemoryFlag(s string) (appc.Isolator, error) {
+	q, err := appc.ParseQuantity(s)
+	if err != nil {
+		return appc.Isolator{}, err
+	}
+	if n := q.Value(); n < minMemory {
+		return appc.Isolator{}, fmt.Errorf("memory limit of %d bytes too low. Try a reasonable value, such as --memory=16M", n)
+	}
+	return resource(Memory, q)
+}
+
+// CPUFlag makes the isolator of --cpu.
+func CPUFlag(s string) (appc.Isolator, error) {
+	q, err := appc.ParseQuantity(s)
+	if err != nil {
+		return appc.Isolator{}, err
+	}
+	if err := checkMilli(&q); err != nil {
+		return appc.Isolator{}, err
+	}
+	if q.MilliValue() <= 0 {
+		return appc.Isolator{}, fmt.Errorf("cpu limit %s is not positive", s)
+	}
+	return resource(CPU, q)
+}
+
+func resource(name string, q appc.Quantity) (appc.Isolator, error) {
+	return isolator(name, struct {
+		Default bool          `json:"default"`
+		Request appc.Quantity `json:"request"`
+		Limit   appc.Quantity `json:"limit"`
+	}{Request: q, Limit: q})
+}
+
+// CPUSharesFlag makes the isolator of --cpu-shares.
+func CPUSharesFlag(n int) (appc.Isolator, error) {
+	if err := checkShares(int64(n)); err != nil {
+		return appc.Isolator{}, err
+	}
+	return isolator(CPUShares, n)
+}
+
+// OOMScoreAdjFlag makes the isolator of --oom-score-adj.
+func OOMScoreAdjFlag(n int) (appc.Isolator, error) {
+	if err := checkOOMScore(int64(n)); err != nil {
+		return appc.Isolator{}, err
+	}
+	return isolator(OOMScoreAdj, n)
+}
+
+// CapsRetainFlag makes the isolator of --caps-retain.
+func CapsRetainFlag(names []string) (appc.Isolator, error) { return capsFlag(CapsRetain, names) }
+
+// CapsRemoveFlag makes the isolator of --caps-remove.
+func CapsRemoveFlag(names []string) (appc.Isolator, error) { return capsFlag(CapsRemove, names) }
+
+func capsFlag(name string, names []string) (appc.Isolator, error) {
+	if len(names) == 0 {
+		return appc.Isolator{}, errEmptySet
+	}
+	if _, err := caps.Parse(names); err != nil {
+		return appc.Isolator{}, err
+	}
+	return isolator(name, setValue{Set: names})
+}
+
+// Errors of --seccomp.
+var (
+	ErrSeccompMode = errors.New("invalid seccomp mode command-line override")
+	ErrSeccompFlag = errors.New("invalid seccomp command-line override")
+)
+
+// SeccompFlag makes the isolator of --seccomp, whose value is
+// mode=retain|remove[,errno=ENAME],name[,name…] in any order.
+func SeccompFlag(s string) (appc.Isolator, error) {
+	var name, mode string
+	var v setValue
+	for word := range strings.SplitSeq(s, ",") {
+		key, val, isPair := strings.Cut(word, "=")
+		switch {
+		case !isPair && word == "":
+			return appc.Isolator{}, ErrSeccompFlag
+		case !isPair:
+			v.Set = append(v.Set, word)
+		case key == "mode":
+			mode = val
+		case key == "errno":
+			v.Errno = val
+		default:
+			return appc.Isolator{}, ErrSeccompFlag
+		}
+	}
+	var m seccomp.Mode
+	switch mode {
+	case "retain":
+		name, m = SeccompRetain, seccomp.Retain
+	case "remove":
+		name, m = SeccompRemove, seccomp.Remove
+	default:
+		return appc.Isolator{}, ErrSeccompMode
+	}
+	if len(v.Set) == 0 {
+		return appc.Isolator{}, errEmptySet
+	}
+	if _, err := seccomp.NewPolicy(m, v.Set, v.Errno); err != nil {
+		return appc.Isolator{}, err
+	}
+	return isolator(name, v)
+}
+
+func isolator(name string, value any) (appc.Isolator, error) {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return appc.Isolator{}, fmt.Errorf("isolator %s: %w", name, err)
+	}
+	return appc.Isolator{Name: appc.Identifier(name), Value: raw}, nil
+}
+
+// Override returns the isolators of an image changed by those of flags, in
+// order: memory and cpu are appended (the last one counts), cpu-shares and
+// oom-score-adj replace, a capability or seccomp isolator takes the place of
+// all of its family. The arguments are not changed.
+func Override(image, flags appc.Isolators) appc.Isolators {
+	out := append(appc.Isolators(nil), image...)
+	for _, f := range flags {
+		out = append(without(out, replacedBy(string(f.Name))), f)
+	}
+	return out
+}
+
+func replacedBy(name string) []string {
+	switch name {
+	case CPUShares, OOMScoreAdj:
+		return []string{name}
+	case CapsRetain, CapsRemove:
+		return []string{CapsRetain, CapsRemove}
+	case SeccompRetain, SeccompRemove:
+		return []string{SeccompRetain, SeccompRemove}
+	}
+	return nil
+}
+
+func without(list appc.Isolators, names []string) appc.Isolators {
+	if names == nil {
+		return list
+	}
+	out := make(appc.Isolators, 0, len(list)+1)
+	for _, iso := range list {
+		keep := true
+		for _, n := range names {
+			keep = keep && string(iso.Name) != n
+		}
+		if keep {
+			out = append(out, iso)
+		}
+	}
+	return out
+}
