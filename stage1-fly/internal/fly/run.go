@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fly
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/appenv"
+	"github.com/rkt/rkt/v2/pkg/appuser"
+	"github.com/rkt/rkt/v2/pkg/atomicfile"
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/inroot"
+	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/stage1-fly/internal/confine"
+	"github.com/rkt/rkt/v2/stage1-fly/internal/mounts"
+	"github.com/rkt/rkt/v2/stage1-fly/internal/profile"
+	"github.com/rkt/rkt/v2/stage1-fly/internal/program"
+)
+
+func run(argv []string) error {
+	r, err := entrypoint.ParseRun(argv)
+	if err != nil {
+		return err
+	}
+	vars, err := entrypoint.ParseRunVars(os.Getenv)
+	if err != nil {
+		return err
+	}
+	unix.Umask(confine.Umask)
+	warnIgnored(r)
+	p, err := load(r)
+	if err != nil {
+		return err
+	}
+	if err := writeRuntimeConfig(r); err != nil {
+		return err
+	}
+	root, err := p.assemble(r)
+	if err != nil {
+		return err
+	}
+	prof, err := p.profile(r, root)
+	if err != nil {
+		return err
+	}
+	prog, err := p.program(root, prof)
+	if err != nil {
+		return err
+	}
+	prog.Keep = append([]int{vars.LockFD}, listenFDs()...)
+	if err := p.publish(prof); err != nil {
+		return err
+	}
+	if err := p.preStart(root); err != nil {
+		return err
+	}
+	return execute(root, prof, prog)
+}
+
+// warnIgnored: lines of the contract, on stdout.
+func warnIgnored(r entrypoint.Run) {
+	if r.MDSToken != "" {
+		_, _ = os.Stdout.WriteString("Warning: -mds-token not supported; ignoring\n")
+	}
+	if r.Hostname != "" {
+		_, _ = os.Stdout.WriteString("Warning: -hostname not supported; ignoring\n")
+	}
+}
+
+// assemble makes the file system of the app.
+func (p *pod) assemble(r entrypoint.Run) (*inroot.Root, error) {
+	if r.IPC == "private" {
+		if err := unix.Unshare(unix.CLONE_NEWIPC); err != nil {
+			return nil, fmt.Errorf("make an IPC namespace: %w", err)
+		}
+	}
+	if err := mounts.Isolate(); err != nil {
+		return nil, err
+	}
+	root, err := mounts.OpenRoot(filepath.Join(poddir.Stage1Rootfs, poddir.AppRootfs(p.runtime.Name.String())))
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range p.mounts.Warnings {
+		say(w)
+	}
+	if err := mounts.API(root, p.mounts); err != nil {
+		return nil, err
+	}
+	if err := mounts.Volumes(root, p.mounts, poddir.SharedVolumes, say); err != nil {
+		return nil, err
+	}
+	err = mounts.Names(root, mounts.DNS{
+		Resolv: r.ResolvMode, ResolvFile: filepath.Join(poddir.Stage1Rootfs, poddir.ResolvConf),
+		Hosts: r.HostsMode, HostsFile: filepath.Join(poddir.Stage1Rootfs, poddir.Hosts),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.runtime.ReadOnlyRootFS {
+		return root, mounts.ReadOnlyRoot(root)
+	}
+	return root, nil
+}
+
+// profile decides what the app is held to, and makes its cgroup.
+func (p *pod) profile(r entrypoint.Run, root *inroot.Root) (*profile.Profile, error) {
+	ids, err := appuser.Resolve(root, p.identity())
+	if err != nil {
+		return nil, err
+	}
+	env := appenv.Compose(appenv.Runtime{
+		Environment: p.app.Environment, AppName: p.runtime.Name.String(),
+		User: ids.Account.Name, Home: ids.Account.Home, Shell: ids.Account.Shell,
+	})
+	prof := &profile.Profile{
+		App: p.runtime.Name.String(), PID: os.Getpid(),
+		UID: ids.UID, GID: ids.GID, Groups: ids.Groups,
+		Environment: appenv.List(env),
+		NoNewPrivs:  p.limits.NoNewPrivs,
+		PrivateIPC:  r.IPC == "private",
+	}
+	if c := p.limits.Caps; c != nil && !r.DisableCapabilities {
+		prof.Bounding = &c.Bounding
+	}
+	if s := p.limits.Seccomp; s != nil && !r.DisableSeccomp && !s.Unfiltered {
+		prof.Seccomp = &s.Policy
+		// The kernel wants it for who lacks CAP_SYS_ADMIN.
+		prof.NoNewPrivs = prof.NoNewPrivs || ids.UID != 0
+	}
+	if o := p.limits.OOMScoreAdj; o != nil {
+		prof.OOMScoreAdj = &o.Value
+	}
+	if prof.Rlimits, err = confine.Rlimits(); err != nil {
+		return nil, err
+	}
+	if prof.StartTime, err = profile.StartTime(prof.PID); err != nil {
+		return nil, err
+	}
+	prof.Cgroups, err = p.limit(r.UUID)
+	return prof, err
+}
+
+// identity is the request for user and group. The image's user field counts
+// for a converted image whose group nobody has overridden.
+func (p *pod) identity() appuser.Request {
+	q := appuser.Request{User: p.app.User, Group: p.app.Group, SupplementaryGIDs: p.app.SupplementaryGIDs}
+	if own := p.image.App; p.docker && own != nil && own.Group == p.app.Group {
+		q.ImageUser = own.User
+	}
+	return q
+}
+
+func (p *pod) workDir() string {
+	if p.app.WorkingDirectory == "" {
+		return "/"
+	}
+	return p.app.WorkingDirectory
+}
+
+// program finds the program and puts together how it is called.
+func (p *pod) program(root *inroot.Root, prof *profile.Profile) (confine.Program, error) {
+	workDir := p.workDir()
+	envPath, given := p.app.Environment.Get("PATH")
+	file, err := program.Find(root, p.app.Exec[0], workDir, program.SearchList(envPath, given, workDir))
+	if err != nil {
+		return confine.Program{}, err
+	}
+	return confine.Program{
+		Root: root.File(), WorkDir: workDir, Path: file, Args: p.app.Exec[1:],
+		Env: append(prof.Environment[:len(prof.Environment):len(prof.Environment)], callerEnv(p.app.Environment)...),
+	}, nil
+}
+
+// callerEnv are the few variables of the caller that the app sees: the
+// terminal type if there is one, and socket activation, which passes through
+// with its descriptors.
+func callerEnv(have appc.Environment) []string {
+	names := []string{}
+	if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
+		names = append(names, "TERM")
+	}
+	if len(listenFDs()) > 0 {
+		names = append(names, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+	}
+	// Other sockets have a path that leads nowhere in the app's root.
+	if strings.HasPrefix(os.Getenv("NOTIFY_SOCKET"), "@") {
+		names = append(names, "NOTIFY_SOCKET")
+	}
+	var env []string
+	for _, n := range names {
+		if v, ok := os.LookupEnv(n); ok {
+			if _, set := have.Get(n); !set {
+				env = append(env, n+"="+v)
+			}
+		}
+	}
+	return env
+}
+
+// listenFDs are the descriptors of socket activation, if they are meant for
+// this process (sd_listen_fds(3)).
+func listenFDs() []int {
+	const start, most = 3, 1024
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 0 || n > most {
+		return nil
+	}
+	var fds []int
+	for fd := start; fd < start+n; fd++ {
+		fds = append(fds, fd)
+	}
+	return fds
+}
+
+// publish writes what other commands read; the PID file comes last, because
+// enter waits for it. None of it needs to survive power loss: the processes it
+// tells of do not.
+func (p *pod) publish(prof *profile.Profile) error {
+	envFile := filepath.Join(poddir.Stage1Rootfs, poddir.AppEnv(prof.App))
+	if err := os.MkdirAll(filepath.Dir(envFile), 0o755); err != nil {
+		return err
+	}
+	if err := atomicfile.WriteNoSync(envFile, appenv.File(prof.Environment), 0o644); err != nil {
+		return err
+	}
+	if err := prof.Write(); err != nil {
+		return err
+	}
+	pgid := strconv.Itoa(unix.Getpgrp()) + "\n"
+	if err := atomicfile.WriteNoSync(poddir.PGID, []byte(pgid), 0o644); err != nil {
+		return err
+	}
+	return atomicfile.WriteNoSync(poddir.PID, []byte(strconv.Itoa(prof.PID)+"\n"), 0o644)
+}
+
+// execute becomes the program. If that fails it says what is wrong with the
+// file; a filter would forbid saying it afterwards, so then it looks before.
+func execute(root *inroot.Root, prof *profile.Profile, prog confine.Program) error {
+	if prof.Seccomp != nil {
+		if d := program.Diagnose(root, prog.Path); d != "" {
+			say(d)
+			return fmt.Errorf("cannot execute %q", prog.Path)
+		}
+	}
+	err := confine.Exec(prof, prog)
+	if errors.Is(err, confine.ErrExecute) {
+		if d := program.Diagnose(root, prog.Path); d != "" {
+			say(d)
+		}
+	}
+	return err
+}
+
+// runtimeConfig is the file of that name (spec stage1.md 5).
+type runtimeConfig struct {
+	MetadataServiceURL string
+	PrivateUsers       string
+	MDSToken           string
+	Hostname           string
+	Debug              bool
+	Mutable            bool
+	ResolvConfMode     string
+	EtcHostsMode       string
+	NetList            struct{}
+	Interactive        bool
+	InsecureOptions    insecureOptions
+	IPCMode            string
+}
+
+type insecureOptions struct{ DisablePaths, DisableCapabilities, DisableSeccomp bool }
+
+func writeRuntimeConfig(r entrypoint.Run) error {
+	data, err := json.Marshal(runtimeConfig{
+		PrivateUsers: r.PrivateUsers, MDSToken: r.MDSToken, Hostname: r.Hostname, Debug: r.Debug, Mutable: r.Mutable,
+		ResolvConfMode: r.ResolvMode, EtcHostsMode: r.HostsMode, Interactive: r.Interactive, IPCMode: r.IPC,
+		InsecureOptions: insecureOptions{DisablePaths: r.DisablePaths, DisableCapabilities: r.DisableCapabilities, DisableSeccomp: r.DisableSeccomp},
+	})
+	if err != nil {
+		return fmt.Errorf("runtime config: %w", err)
+	}
+	return atomicfile.WriteNoSync(poddir.RuntimeConfig, data, 0o644)
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mounts
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rkt/rkt/v2/pkg/inroot"
+	"github.com/rkt/rkt/v2/stage1-fly/internal/program"
+)
+
+// Isolate gives the calling thread a mount namespace of its own unless stage0
+// has done so: the host's is the one of process 1.
+func Isolate() error {
+	host, err := os.Readlink("/proc/1/ns/mnt")
+	if err == nil {
+		own, err := os.Readlink("/proc/thread-self/ns/mnt")
+		if err == nil && own != host {
+			return nil
+		}
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts from the host: %w", err)
+	}
+	return nil
+}
+
+// Source is a detached copy of a mount, ready to be put somewhere.
+type Source struct {
+	f    *os.File
+	name string
+	dir  bool
+}
+
+// Clone copies the mount at a path of the host, links followed, with the
+// mounts below it if recursive.
+func Clone(path string, recursive bool) (*Source, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, flags)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return nil, fmt.Errorf("Failed to stat %s: %s: %w", path, program.Strerror(err), err) //nolint:revive,staticcheck // literal of the contract
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "copy mount", Path: path, Err: err}
+	}
+	return newSource(fd, path)
+}
+
+// Tmpfs makes an empty file system in memory with the given mode.
+func Tmpfs(mode string) (*Source, error) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("tmpfs: %w", err)
+	}
+	defer func() { _ = unix.Close(fs) }()
+	if err := errors.Join(unix.FsconfigSetString(fs, "mode", mode), unix.FsconfigSetString(fs, "source", "tmpfs")); err != nil {
+		return nil, fmt.Errorf("tmpfs: %w", err)
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, fmt.Errorf("tmpfs: %w", err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return nil, fmt.Errorf("tmpfs: %w", err)
+	}
+	return newSource(fd, "tmpfs")
+}
+
+func newSource(fd int, name string) (*Source, error) {
+	s := &Source{f: os.NewFile(uintptr(fd), name), name: name}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "stat", Path: name, Err: err}, s.Close())
+	}
+	s.dir = st.Mode&unix.S_IFMT == unix.S_IFDIR
+	return s, nil
+}
+
+// Close drops the copy if it was not put anywhere.
+func (s *Source) Close() error { return s.f.Close() }
+
+// ReadOnly makes the copy read-only, with everything below it, in one step.
+func (s *Source) ReadOnly() error {
+	err := unix.MountSetattr(int(s.f.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	if err != nil {
+		return fmt.Errorf("make %s read-only: %w", s.name, err)
+	}
+	return nil
+}
+
+// Put mounts the copy at the target inside the root. The target is made if
+// there is nothing, and has to be a directory exactly if the source is one.
+func (s *Source) Put(root *inroot.Root, target string) error {
+	t, err := root.Target(target, s.dir)
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", s.name, err)
+	}
+	defer func() { _ = t.Close() }()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(t.Fd()), &st); err != nil {
+		return &os.PathError{Op: "stat", Path: target, Err: err}
+	}
+	switch isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR; {
+	case s.dir && !isDir:
+		return fmt.Errorf("can't mount because %q is a directory while %q is not", s.name, target)
+	case !s.dir && isDir:
+		return fmt.Errorf("can't mount because %q is a directory while %q is not", target, s.name)
+	}
+	err = unix.MoveMount(int(s.f.Fd()), "", int(t.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err != nil {
+		return fmt.Errorf("mount %s at %s: %w", s.name, target, err)
+	}
+	return nil
+}
+
+// bind is Clone, perhaps ReadOnly, and Put.
+func bind(root *inroot.Root, source, target string, recursive, readOnly bool) error {
+	s, err := Clone(source, recursive)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if readOnly {
+		if err := s.ReadOnly(); err != nil {
+			return err
+		}
+	}
+	return s.Put(root, target)
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"path"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/rkt/rkt/v2/stage1-fly/internal/fly"
+)
+
+// statusFailed is the exit status of every failure of rkt itself.
+const statusFailed = 254
+
+func main() {
+	// Credentials, capabilities, filters and namespaces belong to a thread;
+	// the thread that sets them is the one that executes the app.
+	runtime.LockOSThread()
+	// The program ends, or becomes the app, before there is garbage.
+	debug.SetGCPercent(-1)
+
+	name := path.Base(os.Args[0])
+	if err := fly.Main(name, os.Args); err != nil {
+		_, _ = os.Stderr.WriteString(name + ": " + err.Error() + "\n")
+		os.Exit(statusFailed)
+	}
+}
