@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stage0
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/overlay"
+	"github.com/rkt/rkt/v2/pkg/pod"
+	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/stage0/internal/manifest"
+	"github.com/rkt/rkt/v2/stage0/internal/privns"
+	"github.com/rkt/rkt/v2/stage0/internal/rootfs"
+)
+
+// RunConfig says how to run a pod.
+type RunConfig struct {
+	Env
+	Net                 string // value of --net, empty: default
+	Interactive         bool
+	LocalConfig         string
+	Hostname            string
+	DNS                 DNS
+	DisableCapabilities bool
+	DisablePaths        bool
+	DisableSeccomp      bool
+	IPC                 string
+	Environ             []string // of the caller, passed on
+
+	// Register, if set, registers the pod with the metadata service and
+	// returns the token for stage1.
+	Register func(context.Context, *pod.Pod) (token string, err error)
+}
+
+// groupName is the group that may read upper directories of pods.
+const groupName = "rkt"
+
+// Run starts a pod that Prepare returned, or a prepared one, and replaces this
+// process by the pod's stage1: it returns only on failure. A prepared pod that
+// somebody else starts or removes first stays as it is, and the error says
+// "cannot transition to run".
+func Run(ctx context.Context, p *pod.Pod, c RunConfig) error {
+	r, err := c.load(p)
+	if err != nil {
+		return err
+	}
+	if err := p.ToRunning(ctx); err != nil {
+		return err
+	}
+	return privns.Do(func() error { return r.start(ctx) })
+}
+
+// start is what is loaded of a pod before it leaves its state.
+type start struct {
+	*RunConfig
+	pod      *pod.Pod
+	manifest *appc.PodManifest
+	stage1   *appc.ImageManifest
+	version  int
+	entry    string // path of the run entrypoint in stage1
+	overlay  bool
+	mutable  bool
+	users    userRange
+	rawUsers string
+}
+
+func (c *RunConfig) load(p *pod.Pod) (*start, error) {
+	r := &start{RunConfig: c, pod: p}
+	var err error
+	if r.manifest, err = p.Manifest(); err != nil {
+		return nil, err
+	}
+	v, _ := r.manifest.Annotations.Get(manifest.MutableAnnotation)
+	r.mutable = v == "true"
+	if len(r.manifest.Apps) == 0 && !r.mutable {
+		return nil, ErrNoApps
+	}
+	if r.stage1, err = p.Stage1Manifest(); err != nil {
+		return nil, err
+	}
+	if r.version, err = entrypoint.Version(r.stage1); err != nil {
+		return nil, err
+	}
+	if r.entry, err = entrypoint.Lookup(r.stage1, entrypoint.AnnotationRun); err != nil {
+		return nil, err
+	}
+	if r.overlay, err = p.UsesOverlay(); err != nil {
+		return nil, err
+	}
+	if r.rawUsers, err = p.PrivateUsers(); err != nil {
+		return nil, err
+	}
+	if r.users, err = parseUserRange(r.rawUsers); err != nil {
+		return nil, err
+	}
+	return r, r.checkOverlay()
+}
+
+// checkOverlay repeats the support test for a pod that was prepared earlier.
+func (r *start) checkOverlay() error {
+	if !r.overlay || r.pod.State() == pod.Preparing {
+		return nil
+	}
+	if err := overlay.Supported(r.pod.DataDir()); err != nil {
+		return fmt.Errorf("unable to run prepared overlay-enabled pod: overlay not supported: %w", err)
+	}
+	return nil
+}
+
+func (r *start) path(rel string) string { return filepath.Join(r.pod.Path(), rel) }
+
+// start runs on a thread in the pod's mount namespace and ends in exec.
+func (r *start) start(ctx context.Context) error {
+	unix.Umask(0o022) // of this thread and what it becomes
+	r.trace("Setting up stage1")
+	if r.overlay {
+		if err := r.mountStage1(ctx); err != nil {
+			return fmt.Errorf("error setting up stage1: %w", err)
+		}
+	}
+	s1, err := rootfs.OpenStage1(r.path(poddir.Stage1Rootfs), r.users.shift)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s1.Close() }()
+	if err := r.placeApps(ctx, s1); err != nil {
+		return fmt.Errorf("error setting up apps: %w", err)
+	}
+	if err := r.DNS.write(s1); err != nil {
+		return fmt.Errorf("error writing DNS files: %w", err)
+	}
+	r.trace("Wrote filesystem to %s", r.pod.Path())
+	token, err := r.register(ctx)
+	if err != nil {
+		return err
+	}
+	return r.exec(token)
+}
+
+func (r *start) mountStage1(ctx context.Context) error {
+	id, err := r.pod.Stage1TreeID()
+	if err != nil {
+		return err
+	}
+	if err := r.mount(ctx, id, "", r.path(poddir.Stage1Rootfs)); err != nil {
+		return err
+	}
+	s1, err := rootfs.OpenStage1(r.path(poddir.Stage1Rootfs), r.users.shift)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s1.Close() }()
+	if err := s1.TouchStatus(); err != nil {
+		return err
+	}
+	return failpoint.Hit("run.stage1-mounted")
+}
+
+func (r *start) mount(ctx context.Context, treeID, app, target string) error {
+	tree, err := r.Trees.Get(ctx, treeID)
+	if err != nil {
+		return fmt.Errorf("tree %s: %w", treeID, err)
+	}
+	return rootfs.Overlay{
+		PodDir: r.pod.Path(),
+		TreeID: treeID,
+		App:    app,
+		Lowers: tree.Lowers,
+		Target: target,
+		GID:    r.group(app),
+	}.Mount()
+}
+
+// group is the ID of group rkt, -1 without a word if it was looked for before
+// or with one if there is none.
+func (r *start) group(app string) int {
+	g, err := user.LookupGroup(groupName)
+	if err == nil {
+		if gid, err := strconv.Atoi(g.Gid); err == nil {
+			return gid
+		}
+	}
+	if app == "" { // stage1 comes first
+		r.say("group %q not found, will use default gid when rendering images", groupName)
+	}
+	return -1
+}
+
+func (r *start) placeApps(ctx context.Context, s1 *rootfs.Stage1) error {
+	for _, a := range r.manifest.Apps {
+		name := a.Name.String()
+		if r.overlay {
+			if err := r.mountApp(ctx, s1, a.Name); err != nil {
+				return err
+			}
+		}
+		if err := s1.LinkMtab(name); err != nil {
+			return err
+		}
+		if err := failpoint.Hit("run.app-placed"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *start) mountApp(ctx context.Context, s1 *rootfs.Stage1, name appc.Name) error {
+	_, raw, err := r.pod.AppImageManifest(name)
+	if err != nil {
+		return err
+	}
+	target, err := s1.PlaceApp(name.String(), raw)
+	if err != nil {
+		return err
+	}
+	id, err := r.pod.AppTreeID(name)
+	if err != nil {
+		return err
+	}
+	return r.mount(ctx, id, name.String(), target)
+}
+
+func (r *start) register(ctx context.Context) (string, error) {
+	if r.Register == nil {
+		return "", nil
+	}
+	token, err := r.Register(ctx, r.pod)
+	if err != nil {
+		return "", fmt.Errorf("failed to register the pod: %w", err)
+	}
+	if err := os.WriteFile(r.path(poddir.MDSRegistered), nil, 0o640); err != nil {
+		return "", err
+	}
+	return token, failpoint.Hit("run.registered")
+}
+
+// exec becomes stage1.
+func (r *start) exec(token string) error {
+	r.trace("Pivoting to filesystem %s", r.pod.Path())
+	root := r.path(poddir.Stage1Rootfs)
+	program, err := programIn(root, r.entry)
+	if err != nil {
+		return err
+	}
+	argv, warnings := r.call(filepath.Join(root, r.entry), token).Argv(r.version)
+	for _, w := range warnings {
+		r.say("%s", w)
+	}
+	env := entrypoint.RunVars{LockFD: r.pod.FD()}.Environ(r.Environ)
+	if err := unix.Chdir(r.pod.Path()); err != nil {
+		return &os.PathError{Op: "chdir", Path: r.pod.Path(), Err: err}
+	}
+	if err := keepOnly(r.pod.Lock(), listenFDs(r.Environ)); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("run.before-exec"); err != nil {
+		return err
+	}
+	r.trace("Execing [%s]", strings.Join(argv, " "))
+	err = unix.Exec(program, argv, env)
+	return fmt.Errorf("error execing init: %w", &os.PathError{Op: "exec", Path: program, Err: err})
+}
+
+func (r *start) call(path, token string) entrypoint.Run {
+	return entrypoint.Run{
+		Path:                path,
+		Debug:               r.Debug,
+		Net:                 r.Net,
+		Interactive:         r.Interactive,
+		PrivateUsers:        r.rawUsers,
+		MDSToken:            token,
+		LocalConfig:         r.LocalConfig,
+		Hostname:            r.Hostname,
+		ResolvMode:          r.DNS.ResolvMode,
+		HostsMode:           r.DNS.HostsMode,
+		DisableCapabilities: r.DisableCapabilities,
+		DisablePaths:        r.DisablePaths,
+		DisableSeccomp:      r.DisableSeccomp,
+		Mutable:             r.mutable,
+		IPC:                 r.IPC,
+		UUID:                r.pod.UUID(),
+	}
+}
+
+// IsLost tells whether a pod could not be started because another process
+// started, removed or holds it.
+func IsLost(err error) bool { return errors.Is(err, pod.ErrMoved) || isLocked(err) }
