@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rkt/rkt/v2/store/imagestore"
+)
+
+type imageListOptions struct {
+	fields   wordsFlag
+	sort     wordsFlag
+	order    orderFlag
+	full     bool
+	noLegend bool
+	format   formatFlag
+}
+
+const (
+	fieldID         = "id"
+	fieldName       = "name"
+	fieldSize       = "size"
+	fieldImportTime = "importtime"
+	fieldLastUsed   = "lastused"
+)
+
+func newImageList(d *Deps) *cobra.Command {
+	fields := []string{fieldID, fieldName, fieldSize, fieldImportTime, fieldLastUsed}
+	keys := []string{fieldName, fieldImportTime, fieldLastUsed, fieldSize}
+	o := imageListOptions{
+		fields: wordsFlag{words: fields, allowed: fields},
+		sort:   wordsFlag{words: []string{fieldImportTime}, allowed: keys},
+	}
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List images in the local store",
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runImageList(cmd.Context(), d, o) },
+	}
+	cmd.Flags().Var(&o.fields, "fields", "comma-separated list of fields to display; allowed values: "+quotedList(fields))
+	cmd.Flags().Var(&o.sort, "sort", "sort the output according to the provided comma-separated list of fields; allowed values: "+quotedList(keys))
+	cmd.Flags().Var(&o.order, "order", `choose the sorting order if at least one sort field is provided (--sort); allowed values: "asc", "desc"`)
+	cmd.Flags().BoolVar(&o.noLegend, "no-legend", false, "suppress a legend with the list")
+	cmd.Flags().BoolVar(&o.full, "full", false, "use long output format")
+	cmd.Flags().Var(&o.format, "format", o.format.usage())
+	return cmd
+}
+
+func runImageList(ctx context.Context, d *Deps, o imageListOptions) error {
+	store, err := d.Images(ctx)
+	if err != nil {
+		return err
+	}
+	images, err := store.List(ctx)
+	if err != nil {
+		return fmt.Errorf("unable to get the image list: %w", err)
+	}
+	sortImages(images, o.sort.words, bool(o.order))
+	if o.format != formatTable {
+		return d.printJSON(imagesJSON(images), o.format == formatJSONPretty)
+	}
+	var rows [][]string
+	if !o.noLegend {
+		rows = append(rows, imageHeader(o.fields.words))
+	}
+	for i := range images {
+		rows = append(rows, imageRow(&images[i], o, d))
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return d.writeOut(table(rows))
+}
+
+// sortImages sorts by keys, the first the most important, and by ID.
+func sortImages(images []imagestore.Info, keys []string, descending bool) {
+	slices.SortFunc(images, func(a, b imagestore.Info) int {
+		for _, key := range keys {
+			if c := compareImages(&a, &b, key); c != 0 {
+				if descending {
+					return -c
+				}
+				return c
+			}
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
+}
+
+func compareImages(a, b *imagestore.Info, key string) int {
+	switch key {
+	case fieldName:
+		return cmp.Compare(imageTitle(a), imageTitle(b))
+	case fieldImportTime:
+		return a.ImportTime.Compare(b.ImportTime)
+	case fieldLastUsed:
+		return a.LastUsed.Compare(b.LastUsed)
+	case fieldSize:
+		return cmp.Compare(a.Size, b.Size)
+	}
+	return 0
+}
+
+// imageTitle is name[:version].
+func imageTitle(in *imagestore.Info) string {
+	if v, ok := in.Labels.Get("version"); ok {
+		return string(in.Name) + ":" + v
+	}
+	return string(in.Name)
+}
+
+func imageHeader(fields []string) []string {
+	titles := map[string]string{
+		fieldID: "ID", fieldName: "NAME", fieldSize: "SIZE",
+		fieldImportTime: "IMPORT TIME", fieldLastUsed: "LAST USED",
+	}
+	row := make([]string, len(fields))
+	for i, f := range fields {
+		row[i] = titles[f]
+	}
+	return row
+}
+
+func imageRow(in *imagestore.Info, o imageListOptions, d *Deps) []string {
+	row := make([]string, len(o.fields.words))
+	for i, f := range o.fields.words {
+		row[i] = imageCell(in, f, o.full, d)
+	}
+	return row
+}
+
+func imageCell(in *imagestore.Info, field string, full bool, d *Deps) string {
+	switch {
+	case field == fieldID && full:
+		return string(in.ID)
+	case field == fieldID:
+		return in.ID.Short()
+	case field == fieldName:
+		return imageTitle(in)
+	case field == fieldSize && full:
+		return strconv.FormatInt(in.Size, 10)
+	case field == fieldSize:
+		return humanSize(in.Size)
+	}
+	t := in.ImportTime
+	if field == fieldLastUsed {
+		t = in.LastUsed
+	}
+	if full {
+		return longTime(t.Local())
+	}
+	return relativeTime(t, d.Now())
+}
+
+// imageJSON is an image in `image list`, times in nanoseconds.
+type imageJSON struct {
+	ID         string `json:"id"`
+	Name       string `json:"name"`
+	ImportTime int64  `json:"import_time"`
+	LastUsed   int64  `json:"last_used_time"`
+	Size       int64  `json:"size"`
+}
+
+func imagesJSON(images []imagestore.Info) []imageJSON {
+	out := []imageJSON{}
+	for i := range images {
+		in := &images[i]
+		out = append(out, imageJSON{
+			string(in.ID), imageTitle(in), nanoseconds(in.ImportTime), nanoseconds(in.LastUsed), in.Size,
+		})
+	}
+	return out
+}
+
+// wordsFlag is a comma-separated list of different words.
+type wordsFlag struct {
+	words   []string
+	allowed []string
+}
+
+func (f *wordsFlag) Set(s string) error {
+	var words []string
+	for word := range strings.SplitSeq(s, ",") {
+		if slices.Contains(words, word) {
+			return fmt.Errorf("duplicated option %q", word)
+		}
+		if !slices.Contains(f.allowed, word) {
+			return fmt.Errorf("unknown option %q", word)
+		}
+		words = append(words, word)
+	}
+	f.words = words
+	return nil
+}
+
+func (f *wordsFlag) String() string { return strings.Join(f.words, ",") }
+func (f *wordsFlag) Type() string   { return "list" }
+
+// orderFlag is true for descending order.
+type orderFlag bool
+
+func (f *orderFlag) Set(s string) error {
+	switch strings.ToLower(s) {
+	case "asc":
+		*f = false
+	case "desc":
+		*f = true
+	default:
+		return errors.New("wrong sort order")
+	}
+	return nil
+}
+
+func (f *orderFlag) String() string {
+	if *f {
+		return "desc"
+	}
+	return "asc"
+}
+
+func (f *orderFlag) Type() string { return "order" }

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rkt/rkt/v2/pkg/pod"
+)
+
+// uuidFileFlag binds --uuid-file.
+func uuidFileFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "uuid-file", "", "read pod UUID from file instead of argument")
+}
+
+// oneUUIDArg takes the UUID from the arguments or the file, not both.
+func oneUUIDArg(cmd *cobra.Command, args []string) error {
+	if cmd.Flags().Changed("uuid-file") {
+		return cobra.NoArgs(cmd, args)
+	}
+	return cobra.ExactArgs(1)(cmd, args)
+}
+
+// someUUIDArgs takes UUIDs from the arguments or one from the file, not both.
+func someUUIDArgs(cmd *cobra.Command, args []string) error {
+	if cmd.Flags().Changed("uuid-file") {
+		return cobra.NoArgs(cmd, args)
+	}
+	return cobra.MinimumNArgs(1)(cmd, args)
+}
+
+// readUUIDFile reads what --uuid-file-save wrote.
+func readUUIDFile(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("unable to resolve UUID from file: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// openPod opens the one pod whose UUID begins with prefix.
+func openPod(ctx context.Context, d *Deps, prefix string) (*pod.Pod, error) {
+	dir, err := d.DataDir()
+	if err != nil {
+		return nil, err
+	}
+	uuid, err := pod.Resolve(ctx, dir, prefix)
+	if err != nil {
+		return nil, err
+	}
+	return pod.Open(ctx, dir, uuid)
+}
+
+// retrievePod is openPod for commands on one pod.
+func retrievePod(ctx context.Context, d *Deps, prefix string) (*pod.Pod, error) {
+	p, err := openPod(ctx, d, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("problem retrieving pod: %w", err)
+	}
+	return p, nil
+}

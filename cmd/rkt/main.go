@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command rkt runs pods of application containers.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/cli"
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/embedded"
+)
+
+func main() {
+	ctx := context.Background()
+	if wanted := signals(); len(wanted) > 0 { // none would mean all
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, wanted...)
+		context.AfterFunc(ctx, stop) // a second signal ends rkt at once
+	}
+	os.Exit(cli.Main(ctx, cli.NewDeps(embedded.Stage1{}), os.Args[1:]))
+}
+
+// signals end rkt in order, unless the caller wants them ignored: a pod
+// inherits that.
+func signals() []os.Signal {
+	var out []os.Signal
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		if !signal.Ignored(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
