@@ -1,0 +1,115 @@
+# rkt. `make` builds, `make help` lists. Needs Go, git and make; `make deps` says and installs the rest.
+SHELL      := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := build
+MODULE     := github.com/rkt/rkt/v2
+VERSION    ?= 2.0.0-dev
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+BUILD      := $(CURDIR)/build
+# What is dear to make and outlives a clean (Debian trees, OCI layouts, fuzz corpora). Delete it at will.
+CACHE      ?= $(if $(filter 0,$(shell id -u)),/var/cache/rkt-build,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rkt-build)
+VULNDB     ?= $(abspath $(CURDIR)/../shared/vulndb)
+FUZZTIME   ?= 20s
+DEPS       := busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
+DEPS_BENCH := runc crun podman
+LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION)
+GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
+FLY        := $(BUILD)/stage1/stage1-fly.aci
+EMBED      := cmd/rkt/internal/embedded
+SUM        := $(BUILD)/tools/testsum
+export CGO_ENABLED := 0
+export RKT_CACHE   := $(CACHE)
+export RKT_BIN := $(BUILD)/bin/rkt
+export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
+export ACTOOL_BIN := $(BUILD)/bin/actool
+
+.PHONY: help build stage1 failpoint tools test functional torture check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-bench run install reproducible clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: stage1 ## build/bin/rkt (with stage1-fly inside) and build/bin/actool
+	$(GOBUILD) -tags embed_stage1 -o $(BUILD)/bin/rkt ./cmd/rkt
+	$(GOBUILD) -o $(BUILD)/bin/actool ./cmd/actool
+
+stage1: ## build/stage1/stage1-fly.aci, the same bytes from the same sources
+	$(GOBUILD) -o $(BUILD)/stage1/stage1-fly ./stage1-fly
+	go run ./dist/mkstage1 -version $(VERSION) -program $(BUILD)/stage1/stage1-fly -out $(FLY)
+	@mkdir -p $(EMBED) && cp $(FLY) $(FLY:.aci=.id) $(EMBED)/
+
+failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step
+	go build -trimpath -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
+
+$(SUM): $(wildcard tools/testsum/*.go)
+	go -C tools build -o $@ ./testsum
+
+tools: $(SUM) ## the pinned tools of tools/go.mod, in build/tools (the first time takes minutes)
+	go -C tools build -o $(BUILD)/tools/ tool
+
+test: $(SUM) ## unit tests; no root needed (as root some more run)
+	$(SUM) run -name unit ./...
+
+functional: build failpoint $(SUM) ## real pods, real registries, real images; root
+	$(SUM) run -name functional -tags functional -p 1 -count 1 -timeout 30m ./tests/harness/ ./tests/functional/
+
+torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTURE=long for the long form
+	$(SUM) run -name torture -tags functional -p 1 -count 1 -timeout 120m ./tests/torture/
+
+check: ## everything CI runs; root
+	rm -rf $(BUILD)/test-results
+	$(MAKE) deps deps-test
+	$(MAKE) fmt-check lint vet arm64 vuln
+	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture
+	$(MAKE) fuzz FUZZTIME=2s
+	@$(SUM) total
+
+fmt: tools ## format everything
+	$(BUILD)/tools/golangci-lint fmt ./...
+fmt-check: tools
+	@test -z "$$($(BUILD)/tools/golangci-lint fmt --diff ./... | tee /dev/stderr)"
+lint: tools ## golangci-lint with the import direction, zero findings
+	$(BUILD)/tools/golangci-lint run --timeout 15m ./...
+vet:
+	go vet ./... && go vet -tags functional ./tests/... && go vet -tags failpoint ./pkg/failpoint/
+arm64: ## what cannot run here has to compile: arm64, tests included
+	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./stage1-fly
+
+vuln: tools ## known vulnerabilities, from the offline database at VULNDB
+	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... ; else echo "vuln: left out, there is no $(VULNDB)"; fi
+
+fuzz: $(SUM) ## every fuzz target for FUZZTIME
+	$(SUM) fuzz -time $(FUZZTIME)
+
+bench: build deps-bench ## ratios against runc and podman as a table; root
+	go run ./tests/bench
+
+run: deps build ## run examples/hello, a small web server, in a pod and show its answer; root
+	@$(MAKE) --no-print-directory -C examples/hello run
+
+missing = $$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
+apt = @m=$(call missing,$(1)); if [ -z "$$m" ]; then echo "$@: nothing is missing"; else echo "$@: installing" $$m; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$m >/dev/null; fi
+deps: ## packages that rkt and its example need on this machine
+	@command -v go git make >/dev/null && echo "deps: nothing is missing (rkt is one static binary; tests and benchmarks need more: deps-test, deps-bench)"
+deps-test: ## Debian packages the tests need; installs only what is missing; root
+	$(call apt,$(DEPS))
+	@command -v docker-registry >/dev/null || [ -x $(CACHE)/docker-registry/usr/bin/docker-registry ] || { \
+	  echo "deps-test: unpacking docker-registry below $(CACHE) (installing it would start a service)"; \
+	  d=$$(mktemp -d) && cd $$d && { apt-get download -qq docker-registry 2>/dev/null || { apt-get update -qq && apt-get download -qq docker-registry; }; } && \
+	  mkdir -p $(CACHE) && dpkg-deb -x docker-registry_*.deb $(CACHE)/docker-registry && rm -r $$d; }
+deps-bench: ## Debian packages the benchmarks compare with; root
+	$(call apt,$(DEPS) $(DEPS_BENCH))
+
+install: build ## into DESTDIR/PREFIX
+	install -D -m 0755 $(BUILD)/bin/rkt $(DESTDIR)$(PREFIX)/bin/rkt
+	install -D -m 0755 $(BUILD)/bin/actool $(DESTDIR)$(PREFIX)/bin/actool
+	install -D -m 0644 $(FLY) $(DESTDIR)$(PREFIX)/lib/rkt/stage1-images/stage1-fly.aci
+
+reproducible: ## build twice, in different places with empty caches, and compare
+	d=$$(mktemp -d) && trap 'chmod -R u+w '$$d'; rm -rf '$$d EXIT && for i in one two/deeper; do mkdir -p $$d/$$i && git ls-files -co --exclude-standard | tar -cT- | tar -xC $$d/$$i && \
+	  GOCACHE=$$d/cache-$${i%/*} $(MAKE) --no-print-directory -C $$d/$$i build VERSION=$(VERSION); done && \
+	  for f in bin/rkt bin/actool stage1/stage1-fly.aci; do cmp $$d/one/build/$$f $$d/two/deeper/build/$$f; done && echo "reproducible: the same bytes twice"
+
+clean: ## remove build/ and what it put elsewhere; CACHE stays
+	rm -rf $(BUILD) $(EMBED)/*.aci $(EMBED)/*.id

@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs the example: run.sh RKT BUILD-DIRECTORY. Needs root. Leaves nothing behind.
+set -eu
+if [ "$(id -u)" != 0 ]; then
+	echo "run.sh: a pod needs root: sudo make run" >&2
+	exit 1
+fi
+hello=$2/layout/rootfs/bin/hello image=$2/hello.aci
+work=$(mktemp -d "$2/run.XXXXXX")
+rkt=("$1" "--dir=$work/data" "--local-config=$work/etc" --insecure-options=image)
+say() { printf '\n$ %s\n' "$*"; }
+show() {
+	say "rkt" "$@"
+	"${rkt[@]}" "$@"
+}
+finish() {
+	status=$?
+	if [ -s "$work/uuid" ]; then
+		"${rkt[@]}" stop --force --uuid-file="$work/uuid" >/dev/null 2>&1 || true
+	fi
+	wait || true
+	"${rkt[@]}" gc --grace-period=0s --expire-prepared=0s >/dev/null || status=1
+	"${rkt[@]}" image gc --grace-period=0s >/dev/null 2>&1 || status=1
+	rm -rf "$work"
+	exit $status
+}
+trap finish EXIT
+
+say "rkt run --net=host $image &"
+"${rkt[@]}" run --uuid-file-save="$work/uuid" --net=host "$image" >"$work/out" 2>"$work/err" &
+for ((i = 0; i < 300; i++)); do
+	url=$(head -n 1 "$work/out")
+	if [ -n "$url" ] || ! kill -0 $! 2>/dev/null; then
+		break
+	fi
+	sleep 0.1
+done
+cat "$work/err" >&2
+if [ -z "$url" ]; then
+	echo "run.sh: the server did not start" >&2
+	exit 1
+fi
+show list
+say "hello -get $url"
+"$hello" -get "$url"
+show stop --uuid-file="$work/uuid"
+show status --wait=10s --uuid-file="$work/uuid"
+show gc --grace-period=0s

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures rkt against its budgets and its peers on this
+// machine and prints a table of ratios. Runs of rkt and of the peer alternate;
+// a figure is the median. It needs root and the packages of "make deps-bench".
+//
+//	bench [-only REGEXP] [-rounds N] [-strict]
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// row is one line of the table.
+type row struct {
+	what    string
+	rkt     string
+	peer    string
+	ratio   string
+	budget  string
+	met     bool
+	comment string
+}
+
+// benchmark is one measurement; it may give several rows.
+type benchmark struct {
+	name string
+	run  func(b *bench) []row
+}
+
+func run(args []string, out, log io.Writer) error {
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	only := fs.String("only", "", "run only benchmarks whose name matches this regular expression")
+	rounds := fs.Int("rounds", 31, "rounds of the short measurements; long ones take a tenth, at least 3")
+	strict := fs.Bool("strict", false, "fail if a budget is missed")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("run it as root")
+	}
+	filter, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	var rows []row
+	for _, m := range []benchmark{{"version", version}, {"run", runFly}, {"pull", pull}, {"pods", thousandPods}, {"images", thousandImages}} {
+		if !filter.MatchString(m.name) {
+			continue
+		}
+		start := time.Now()
+		got, err := measure(m, *rounds, log)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		_, _ = fmt.Fprintf(log, "bench: %s took %s\n", m.name, time.Since(start).Round(time.Second))
+		rows = append(rows, got...)
+	}
+	missed := table(out, rows)
+	if *strict && missed > 0 {
+		return fmt.Errorf("%d budgets missed", missed)
+	}
+	return nil
+}
+
+func measure(m benchmark, rounds int, log io.Writer) (rows []row, err error) {
+	b := &bench{rounds: rounds, log: log}
+	defer func() {
+		if stop, ok := recover().(stopped); ok {
+			err = stop.err
+		}
+		b.cleanUp()
+	}()
+	return m.run(b), nil
+}
+
+func table(out io.Writer, rows []row) (missed int) {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "WHAT\tRKT\tPEER\tRATIO\tBUDGET\tMET\t")
+	for _, r := range rows {
+		met := "yes"
+		if !r.met {
+			met = "NO"
+			missed++
+		}
+		_, _ = fmt.Fprintln(w, strings.Join([]string{r.what, r.rkt, r.peer, r.ratio, r.budget, met, r.comment}, "\t"))
+	}
+	_ = w.Flush()
+	return missed
+}
