@@ -73,7 +73,6 @@ type testPod struct {
 	env   []string
 	extra []*os.File // descriptors after the lock
 	attr  *syscall.SysProcAttr
-	stdin *os.File
 }
 
 func newPod(t *testing.T) *testPod {
@@ -182,7 +181,6 @@ func (p *testPod) runCommand(r entrypoint.Run) *exec.Cmd {
 	cmd.Env = entrypoint.RunVars{LockFD: 3}.Environ(cmd.Env)
 	cmd.ExtraFiles = append([]*os.File{p.lock}, p.extra...)
 	cmd.SysProcAttr = p.attr
-	cmd.Stdin = p.stdin
 	return cmd
 }
 

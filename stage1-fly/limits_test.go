@@ -38,14 +38,14 @@ func TestCapabilities(t *testing.T) {
 			effective = 0
 		}
 		if r.Status["CapBnd"] != hex(uint64(set)) || r.Status["CapEff"] != hex(effective) || r.Status["CapPrm"] != hex(effective) {
-			t.Errorf("user %s: %v", user, r.Status)
+			t.Errorf("user %s: bounding %s, effective %s, permitted %s", user, r.Status["CapBnd"], r.Status["CapEff"], r.Status["CapPrm"])
 		}
 		p.app().Isolators = appc.Isolators{must[appc.Isolator](t)(isolator.CapsRemoveFlag([]string{"CAP_MKNOD", "CAP_SYS_ADMIN"}))}
 		if r := p.report(entrypoint.Run{}); r.Status["CapBnd"] != hex(uint64(caps.Default&^(1<<27))) {
-			t.Errorf("user %s: %v", user, r.Status)
+			t.Errorf("user %s: bounding %s, effective %s, permitted %s", user, r.Status["CapBnd"], r.Status["CapEff"], r.Status["CapPrm"])
 		}
-		if r := p.report(entrypoint.Run{DisableCapabilities: true}); r.Status["CapBnd"] != hex(uint64(caps.All)) {
-			t.Errorf("user %s: %v", user, r.Status)
+		if r := p.report(entrypoint.Run{DisableCapabilities: true}); r.Status["CapBnd"] != ownBounding(t) {
+			t.Errorf("user %s: bounding %s, effective %s, permitted %s", user, r.Status["CapBnd"], r.Status["CapEff"], r.Status["CapPrm"])
 		}
 	}
 }
@@ -112,8 +112,8 @@ func TestNoNewPrivs(t *testing.T) {
 func TestOOMScore(t *testing.T) {
 	p := newPod(t)
 	p.app().User = "7"
-	p.app().Isolators = appc.Isolators{must[appc.Isolator](t)(isolator.OOMScoreAdjFlag(-321))}
-	if r := p.report(entrypoint.Run{}); r.OOM != "-321" {
+	p.app().Isolators = appc.Isolators{must[appc.Isolator](t)(isolator.OOMScoreAdjFlag(321))}
+	if r := p.report(entrypoint.Run{}); r.OOM != "321" {
 		t.Error(r.OOM)
 	}
 }

@@ -27,10 +27,10 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"rkt": main})
 // which "status" points rkt to.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
-		RequireUniqueNames:  true,
-		Condition:           condition,
+		Dir:                "testdata/script",
+		UpdateScripts:      os.Getenv("UPDATE_SCRIPTS") != "",
+		RequireUniqueNames: true,
+		Condition:          condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": cmdStatus,
 			"mkaci":  cmdMkACI,

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -106,13 +107,37 @@ func isChanged(err error) bool {
 // all metadata but inode numbers and change times with the index, all contents
 // with the archive. A difference is a *ChangedError.
 func VerifyTar(ctx context.Context, s Source, r io.Reader, o UnpackOptions) error {
+	return verify(ctx, s, o, func(v *verifier) error { return v.tar(ctx, r) })
+}
+
+// VerifyFlat is VerifyTar for a tree that Flatten made of several layers.
+func VerifyFlat(ctx context.Context, s Source, layers []func() (io.ReadCloser, error), o UnpackOptions) error {
+	return verify(ctx, s, o, func(v *verifier) error {
+		for _, open := range layers {
+			r, err := open()
+			if err != nil {
+				return err
+			}
+			err = v.tar(ctx, r)
+			if cerr := r.Close(); err == nil {
+				err = cerr
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func verify(ctx context.Context, s Source, o UnpackOptions, contents func(*verifier) error) error {
 	err := compare(ctx, s, true, func(want, got *Entry) string {
 		switch {
 		case differs(want, got) != "":
 			return differs(want, got)
 		case want.Target != got.Target:
 			return "link target"
-		case want.Opaque != got.Opaque || !sameXattrs(want.Xattrs, got.Xattrs):
+		case want.Opaque != got.Opaque || !slices.Equal(want.Xattrs, got.Xattrs):
 			return "extended attributes"
 		}
 		return ""
@@ -126,19 +151,13 @@ func VerifyTar(ctx context.Context, s Source, r io.Reader, o UnpackOptions) erro
 	}
 	defer func() { _ = unix.Close(root) }()
 	v := &verifier{o: o, root: root, bad: map[string]bool{}, a: make([]byte, 64<<10), b: make([]byte, 64<<10)}
-	return v.all(ctx, r)
-}
-
-func sameXattrs(a, b []Xattr) bool {
-	if len(a) != len(b) {
-		return false
+	if err := contents(v); err != nil {
+		return err
 	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
+	for name := range v.bad {
+		return &ChangedError{Path: name, What: "content"}
 	}
-	return true
+	return nil
 }
 
 type verifier struct {
@@ -148,7 +167,8 @@ type verifier struct {
 	a, b []byte
 }
 
-func (v *verifier) all(ctx context.Context, r io.Reader) error {
+// tar compares the contents of one archive.
+func (v *verifier) tar(ctx context.Context, r io.Reader) error {
 	tr := tar.NewReader(r)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -164,9 +184,6 @@ func (v *verifier) all(ctx context.Context, r io.Reader) error {
 		if err := v.entry(h, tr); err != nil {
 			return err
 		}
-	}
-	for name := range v.bad {
-		return &ChangedError{Path: name, What: "content"}
 	}
 	if _, err := io.CopyBuffer(io.Discard, r, v.a); err != nil {
 		return fmt.Errorf("read archive: %w", err)

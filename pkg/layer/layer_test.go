@@ -548,6 +548,19 @@ func TestFlatten(t *testing.T) {
 	if data, _ := os.ReadFile(s.Root + "/plain"); string(data) != "q" {
 		t.Errorf("plain = %q", data)
 	}
+	o := UnpackOptions{Limits: DefaultLimits()}
+	if err := VerifyFlat(t.Context(), s, opens, o); err != nil {
+		t.Errorf("VerifyFlat: %v", err)
+	}
+	if err := os.WriteFile(s.Root+"/plain", []byte("r"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(s.Root+"/plain", when, when); err != nil {
+		t.Fatal(err)
+	}
+	if err := VerifyFlat(t.Context(), s, opens, o); !isChanged(err) {
+		t.Errorf("VerifyFlat = %v, want a ChangedError", err)
+	}
 }
 
 func TestImplicitOverSymlinkIsRefused(t *testing.T) {

@@ -81,7 +81,7 @@ func Exec(p *profile.Profile, prog Program) error {
 func Join(p *profile.Profile) error {
 	unix.Umask(Umask)
 	for resource, l := range p.Rlimits {
-		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: l.Cur, Max: l.Max}); err != nil {
+		if err := setRlimit(resource, l); err != nil {
 			return fmt.Errorf("set resource limit %d: %w", resource, err)
 		}
 	}
@@ -92,6 +92,20 @@ func Join(p *profile.Profile) error {
 		}
 	}
 	return cgroup.Join(p.Cgroups)
+}
+
+// setRlimit sets a limit. Where this process may not raise its own hard limit,
+// the tighter one stays.
+func setRlimit(resource int, want profile.Rlimit) error {
+	err := unix.Setrlimit(resource, &unix.Rlimit{Cur: want.Cur, Max: want.Max})
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	var own unix.Rlimit
+	if err := unix.Getrlimit(resource, &own); err != nil {
+		return err
+	}
+	return unix.Setrlimit(resource, &unix.Rlimit{Cur: min(want.Cur, own.Max), Max: own.Max})
 }
 
 // Rlimits returns the resource limits of the calling process. The Go runtime

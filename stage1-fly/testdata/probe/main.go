@@ -106,7 +106,7 @@ func look() report {
 	for fd := range 64 {
 		var st syscall.Stat_t
 		if syscall.Fstat(fd, &st) == nil {
-			if t, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err == nil && !strings.HasPrefix(t, "anon_inode") {
+			if t, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err == nil && !strings.HasPrefix(t, "anon_inode") && !strings.HasPrefix(t, "/sys/fs/cgroup") { // the Go runtime's own
 				r.FDs = append(r.FDs, strconv.Itoa(fd))
 			}
 		}
