@@ -142,15 +142,15 @@ func (g *collector) due(ctx context.Context) ([]poddir.UUID, error) {
 	return uuids, err
 }
 
-// deleteAll deletes pods on all CPUs: most of the time goes into starting
-// stage1's gc programs.
+// deleteAll deletes pods, two for each CPU at a time: half of them wait for
+// stage1's gc program.
 func (g *collector) deleteAll(ctx context.Context, uuids []poddir.UUID) {
 	if len(uuids) == 0 {
 		return
 	}
 	jobs := make(chan poddir.UUID)
 	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(uuids)) {
+	for range min(2*runtime.GOMAXPROCS(0), len(uuids)) {
 		wg.Go(func() {
 			d := &deleter{CollectConfig: &g.CollectConfig}
 			defer d.close()

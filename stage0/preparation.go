@@ -4,9 +4,12 @@ package stage0
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
@@ -24,8 +27,8 @@ type preparation struct {
 	*plan
 	pod   *pod.Pod
 	dir   string
-	files []string // written so far, relative to dir
 	users userRange
+	syncs errgroup.Group // flushes of files, under way
 }
 
 func (pr *preparation) run(ctx context.Context) error {
@@ -40,6 +43,7 @@ func (pr *preparation) run(ctx context.Context) error {
 	steps := []func(context.Context) error{pr.userNamespace, pr.stage1, pr.apps, pr.writeManifest}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
+			_ = pr.syncs.Wait()
 			return fmt.Errorf("error setting up stage0: %w", err)
 		}
 	}
@@ -206,7 +210,7 @@ func (pr *preparation) writeManifest(context.Context) error {
 func (pr *preparation) write(rel string, data []byte) error { return pr.writeMode(rel, data, 0o640) }
 
 // writeMode writes a file of the pod. Nobody looks at a pod that is being
-// prepared, so plain writes do; flush makes all of them durable at once.
+// prepared, so a plain write does; flush waits for it to be durable.
 func (pr *preparation) writeMode(rel string, data []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(filepath.Join(pr.dir, rel), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
@@ -216,6 +220,9 @@ func (pr *preparation) writeMode(rel string, data []byte, mode os.FileMode) erro
 		_ = f.Close()
 		return err
 	}
-	pr.files = append(pr.files, rel)
-	return f.Close()
+	if len(data) == 0 || !pr.overlay { // see flush
+		return f.Close()
+	}
+	pr.syncs.Go(func() error { return errors.Join(f.Sync(), f.Close()) })
+	return nil
 }

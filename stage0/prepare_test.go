@@ -235,3 +235,19 @@ func FuzzParseUserRange(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkPrepare(b *testing.B) {
+	testenv.NeedsRoot(b)
+	testenv.NeedsOverlay(b)
+	w := newWorld(b)
+	for b.Loop() {
+		p, err := Prepare(context.Background(), w.prepareConfig())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := p.ToRunning(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+		_ = p.Close()
+	}
+}

@@ -4,7 +4,6 @@ package stage0
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -20,7 +19,6 @@ import (
 	"github.com/rkt/rkt/v2/pkg/overlay"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
-	"github.com/rkt/rkt/v2/stage0/internal/manifest"
 	"github.com/rkt/rkt/v2/stage0/internal/privns"
 	"github.com/rkt/rkt/v2/stage0/internal/rootfs"
 )
@@ -74,6 +72,7 @@ type start struct {
 	mutable  bool
 	users    userRange
 	rawUsers string
+	gid      int // of group rkt, -1 if there is none
 }
 
 func (c *RunConfig) load(p *pod.Pod) (*start, error) {
@@ -82,7 +81,7 @@ func (c *RunConfig) load(p *pod.Pod) (*start, error) {
 	if r.manifest, err = p.Manifest(); err != nil {
 		return nil, err
 	}
-	v, _ := r.manifest.Annotations.Get(manifest.MutableAnnotation)
+	v, _ := r.manifest.Annotations.Get(entrypoint.MutableAnnotation)
 	r.mutable = v == "true"
 	if len(r.manifest.Apps) == 0 && !r.mutable {
 		return nil, ErrNoApps
@@ -124,6 +123,7 @@ func (r *start) path(rel string) string { return filepath.Join(r.pod.Path(), rel
 // start runs on a thread in the pod's mount namespace and ends in exec.
 func (r *start) start(ctx context.Context) error {
 	unix.Umask(0o022) // of this thread and what it becomes
+	r.findGroup()
 	r.trace("Setting up stage1")
 	if r.overlay {
 		if err := r.mountStage1(ctx); err != nil {
@@ -179,23 +179,21 @@ func (r *start) mount(ctx context.Context, treeID, app, target string) error {
 		App:    app,
 		Lowers: tree.Lowers,
 		Target: target,
-		GID:    r.group(app),
+		GID:    r.gid,
 	}.Mount()
 }
 
-// group is the ID of group rkt, -1 without a word if it was looked for before
-// or with one if there is none.
-func (r *start) group(app string) int {
+// findGroup looks for the group that may read upper directories.
+func (r *start) findGroup() {
+	r.gid = -1
 	g, err := user.LookupGroup(groupName)
-	if err == nil {
-		if gid, err := strconv.Atoi(g.Gid); err == nil {
-			return gid
-		}
-	}
-	if app == "" { // stage1 comes first
+	if err != nil {
 		r.say("group %q not found, will use default gid when rendering images", groupName)
+		return
 	}
-	return -1
+	if gid, err := strconv.Atoi(g.Gid); err == nil {
+		r.gid = gid
+	}
 }
 
 func (r *start) placeApps(ctx context.Context, s1 *rootfs.Stage1) error {
@@ -293,7 +291,3 @@ func (r *start) call(path, token string) entrypoint.Run {
 		UUID:                r.pod.UUID(),
 	}
 }
-
-// IsLost tells whether a pod could not be started because another process
-// started, removed or holds it.
-func IsLost(err error) bool { return errors.Is(err, pod.ErrMoved) || isLocked(err) }

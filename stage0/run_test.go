@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/testenv"
@@ -261,18 +260,6 @@ func TestChooseApp(t *testing.T) {
 	}
 	if name, err := w.env.chooseApp(m, "layers", "enter"); err != nil || name != "layers" {
 		t.Errorf("%q, %v", name, err)
-	}
-}
-
-func TestIsLost(t *testing.T) {
-	for err, want := range map[error]bool{
-		fmt.Errorf("x: %w", pod.ErrMoved):   true,
-		fmt.Errorf("x: %w", lock.ErrLocked): true,
-		errors.New("x"):                     false,
-	} {
-		if IsLost(err) != want {
-			t.Errorf("IsLost(%v) = %v", err, !want)
-		}
 	}
 }
 

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 func programs(t testing.TB) (fly, probe string) {
 	t.Helper()
 	built.once.Do(func() {
-		dir, err := os.MkdirTemp("", "stage1-fly-test-")
+		dir, err := os.MkdirTemp("", "stage1-fly-test-") //nolint:usetesting // shared by all tests, removed by TestMain
 		if err != nil {
 			built.err = err
 			return
@@ -63,7 +63,7 @@ func programs(t testing.TB) (fly, probe string) {
 
 // testPod is a pod directory as stage0 leaves it at the moment of exec.
 type testPod struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	id    poddir.UUID
 	root  string // of the app, on the host
@@ -75,7 +75,7 @@ type testPod struct {
 	attr  *syscall.SysProcAttr
 }
 
-func newPod(t *testing.T) *testPod {
+func newPod(t testing.TB) *testPod {
 	t.Helper()
 	testenv.NeedsRoot(t)
 	fly, probe := programs(t)

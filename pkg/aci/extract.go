@@ -62,7 +62,7 @@ func Extract(ctx context.Context, r io.Reader, dst string, o ExtractOptions) (*E
 // not a directory, so that no link in dst can be in the way. os.Root sees to it that an
 // error there would still not lead out of dst.
 type extractor struct {
-	ctx     context.Context //nolint:containedctx // entry is a callback
+	ctx     context.Context // entry is a callback
 	root    *os.Root
 	limited bool
 	left    int64

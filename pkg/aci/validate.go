@@ -242,7 +242,7 @@ func (v *validator) remember(name string, typeflag byte) error {
 // rootfs.
 func checkType(name string, hdr *tar.Header) error {
 	switch hdr.Typeflag {
-	case tar.TypeReg, tar.TypeRegA, tar.TypeGNUSparse, tar.TypeCont, tar.TypeDir, //nolint:staticcheck // TypeRegA is in old archives
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeDir,
 		tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		return nil
 	case tar.TypeLink:

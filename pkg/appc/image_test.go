@@ -192,7 +192,7 @@ func TestErrorText(t *testing.T) {
 		},
 		"empty":          {"", "line 1, column 1: unexpected end of JSON input"},
 		"two values":     {minimal + " {}", `line 1, column 60: invalid character '{' after top-level value in`},
-		"not an object":  {`[]`, `line 1, column 1: cannot use JSON array as appc.ImageManifest in "[]"`},
+		"not an object":  {`[]`, `line 1, column 1: cannot use JSON array as object in "[]"`},
 		"characters":     {"{\"ä\": é}", `line 1, column 7: invalid character 'Ã' looking for beginning of value in "{\"ä\": é}"`},
 		"bytes, no text": {"\x7fELF\x02\xff", `line 1, column 1: invalid character '\x7f' looking for beginning of value`},
 	} {

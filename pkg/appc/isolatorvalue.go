@@ -91,7 +91,7 @@ func unmarshalValue(raw json.RawMessage, v any) error {
 	err := json.Unmarshal(raw, v)
 	var mismatch *json.UnmarshalTypeError
 	if errors.As(err, &mismatch) {
-		return at(mismatch.Field, fmt.Errorf("%w: cannot use JSON %s as %s", ErrInvalidIsolator, mismatch.Value, mismatch.Type))
+		return at(mismatch.Field, fmt.Errorf("%w: cannot use JSON %s as %s", ErrInvalidIsolator, mismatch.Value, typeName(mismatch.Type)))
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidIsolator, err)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -46,9 +47,24 @@ func newSourceError(data []byte, offset int, err error) *Error {
 // the source because the one of encoding/json has no indexes.
 func typeError(data []byte, mismatch *json.UnmarshalTypeError) error {
 	path, start := pathAt(data, int(mismatch.Offset)-1)
-	e := newSourceError(data, start, fmt.Errorf("cannot use JSON %s as %s", mismatch.Value, mismatch.Type))
+	e := newSourceError(data, start, fmt.Errorf("cannot use JSON %s as %s", mismatch.Value, typeName(mismatch.Type)))
 	e.Path = path
 	return e
+}
+
+// typeName is the word for a type that someone who writes JSON knows.
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "object"
+	case reflect.Slice, reflect.Array:
+		return "array"
+	case reflect.String:
+		return "string"
+	case reflect.Pointer:
+		return typeName(t.Elem())
+	}
+	return t.String()
 }
 
 // withPosition adds line and column of its path to a fault that validation

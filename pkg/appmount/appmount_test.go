@@ -69,7 +69,8 @@ func TestNew(t *testing.T) {
 				Mounts:      []appc.Mount{{Volume: "a", Path: "/a"}, {Volume: "b", Path: "/b"}, {Volume: "c", Path: "/c"}},
 				MountPoints: []appc.MountPoint{{Name: "a", Path: "/a", ReadOnly: true}, {Name: "b", Path: "/b", ReadOnly: true}, {Name: "c", Path: "/c"}},
 				Volumes: []appc.Volume{
-					{Name: "a", Kind: "host", Source: "/src/a", ReadOnly: yes(false)}, host("b"),
+					{Name: "a", Kind: "host", Source: "/src/a", ReadOnly: yes(false)},
+					host("b"),
 					{Name: "c", Kind: "host", Source: "/src/c", ReadOnly: yes(true)},
 				},
 			},

@@ -200,17 +200,17 @@ func TestXZDictionary(t *testing.T) {
 
 func TestXZManySmallBlocks(t *testing.T) {
 	var b bytes.Buffer
-	w, err := xz.WriterConfig{BlockSize: 1, DictCap: 64 << 20}.NewWriter(&b)
+	w, err := xz.WriterConfig{DictCap: 64 << 20}.NewWriter(&b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Write(make([]byte, 20)); err != nil {
+	if _, err := w.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := readAll(b.Bytes()); err == nil || !strings.Contains(err.Error(), "too much memory") {
+	if _, _, err := readAll(bytes.Repeat(b.Bytes(), 20)); err == nil || !strings.Contains(err.Error(), "too much memory") {
 		t.Errorf("20 bytes for 1,280 MiB: %v", err)
 	}
 }

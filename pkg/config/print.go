@@ -63,7 +63,8 @@ type dockerAuthElement struct {
 func printDockerAuth(registry string, b Basic, redact bool) dockerAuthElement {
 	return dockerAuthElement{
 		header{Version, string(KindDockerAuth)},
-		[]string{registry}, Basic{b.User, secret(b.Password, redact)},
+		[]string{registry},
+		Basic{b.User, secret(b.Password, redact)},
 	}
 }
 

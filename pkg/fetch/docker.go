@@ -22,6 +22,9 @@ func (r *run) fromRegistry(ctx context.Context, ref distribution.Docker) (appc.I
 	if err != nil {
 		return "", fmt.Errorf("docker image from URL %q: %w", url, err)
 	}
+	if !ok {
+		known = Remote{}
+	}
 	if r.o.Policy != Update && ok {
 		suits, err := r.suits(known.Key)
 		if err != nil {

@@ -101,10 +101,15 @@ var layerID = regexp.MustCompile(`^(\w+:)?([A-Fa-f0-9]+)$`)
 func (a *dockerArchive) legacyChain(ctx context.Context, top string) (config []byte, layers []string, err error) {
 	var topConfig []byte
 	var diffIDs []string
+	seen := map[string]bool{}
 	for id := top; id != ""; {
 		if !layerID.MatchString(id) {
 			return nil, nil, fmt.Errorf("invalid layer ID %q", id)
 		}
+		if seen[id] {
+			return nil, nil, fmt.Errorf("layer %s is below itself", id)
+		}
+		seen[id] = true
 		if len(layers) == maxLegacyChain {
 			return nil, nil, fmt.Errorf("image has more than %d layers", maxLegacyChain)
 		}

@@ -29,12 +29,13 @@ type download struct {
 	headLength int64
 }
 
-func (r *run) download(ctx context.Context, rawURL string) (appc.ImageID, error) {
+// download brings the archive at a URL. before is what was known of it when
+// the decision to download was made.
+func (r *run) download(ctx context.Context, rawURL string, before Remote) (appc.ImageID, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return "", err
 	}
-	started := time.Now()
 	part, waited, err := r.lockPartial(ctx, rawURL)
 	if err != nil {
 		return "", err
@@ -44,7 +45,10 @@ func (r *run) download(ctx context.Context, rawURL string) (appc.ImageID, error)
 	if err != nil {
 		return "", err
 	}
-	if ok && waited && known.Downloaded.After(started) {
+	if !ok {
+		known = Remote{}
+	}
+	if ok && waited && !known.Downloaded.Equal(before.Downloaded) {
 		if part.size == 0 {
 			part.remove()
 		}

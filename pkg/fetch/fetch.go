@@ -81,7 +81,8 @@ type Fetcher struct {
 type ImageOptions struct {
 	// Policy is New if empty.
 	Policy Policy
-	// Signature is the file of --signature.
+	// Signature is the file of --signature. As there is no verification yet, it
+	// changes nothing: the image is either not to be verified or refused.
 	Signature string
 	// NoDeps leaves the image's dependencies alone.
 	NoDeps bool

@@ -62,12 +62,9 @@ func (g *registryConn) allowHTTP(host string) bool {
 
 // stack is the way of a request: retries, headers, then the check that no
 // request goes out in the clear.
-func (g *registryConn) stack(retries bool) http.RoundTripper {
+func (g *registryConn) stack(answersOnly bool) http.RoundTripper {
 	h := &headers{inner: &guard{inner: g.base, allowHTTP: g.allowHTTP}, userAgent: g.run.userAgent()}
-	if !retries {
-		return h
-	}
-	return &retry{inner: h, sleep: g.run.sleeper(), log: g.run.debug}
+	return &retry{inner: h, sleep: g.run.sleeper(), log: g.run.debug, answersOnly: answersOnly}
 }
 
 func (r *run) sleeper() sleeper {
@@ -115,7 +112,7 @@ func (g *registryConn) pingScheme(ctx context.Context, scheme string) (*transpor
 	if err != nil {
 		return nil, err
 	}
-	only := &oneScheme{inner: g.stack(false), scheme: scheme}
+	only := &oneScheme{inner: g.stack(true), scheme: scheme}
 	challenge, err := transport.Ping(ctx, reg, only)
 	if err != nil {
 		return nil, fmt.Errorf("registry %s: %w", g.host, only.explain(err))

@@ -40,13 +40,16 @@ type retry struct {
 	inner http.RoundTripper
 	sleep sleeper
 	log   func(format string, args ...any)
+	// answersOnly leaves network errors alone, where another scheme is to be
+	// tried at once.
+	answersOnly bool
 }
 
 func (t *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	for n := 0; ; n++ {
 		resp, err := t.inner.RoundTrip(req)
 		wait, again := retryAfter(resp, err, n)
-		if !again || n+1 >= attempts || req.Body != nil {
+		if !again || err != nil && t.answersOnly || n+1 >= attempts || req.Body != nil {
 			return resp, err
 		}
 		if resp != nil {

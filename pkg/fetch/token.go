@@ -29,7 +29,7 @@ func (g *registryConn) authenticate(ctx context.Context, challenge *transport.Ch
 			return nil, fmt.Errorf("credentials for registry %s: %w", g.host, err)
 		}
 	}
-	t := &authTransport{inner: g.stack(true), g: g, challenge: challenge, config: config}
+	t := &authTransport{inner: g.stack(false), g: g, challenge: challenge, config: config}
 	switch strings.ToLower(challenge.Scheme) {
 	case "bearer":
 		return t, t.refresh(ctx, "")

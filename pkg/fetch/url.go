@@ -21,6 +21,9 @@ func (r *run) fromURL(ctx context.Context, rawURL string) (appc.ImageID, error) 
 	if err != nil {
 		return "", fmt.Errorf("image from URL %q: %w", rawURL, err)
 	}
+	if !ok {
+		known = Remote{}
+	}
 	if r.o.Policy != Update && ok {
 		r.debug("using image from local store for url %s", rawURL)
 		return known.Key, nil
@@ -36,7 +39,7 @@ func (r *run) fromURL(ctx context.Context, rawURL string) (appc.ImageID, error) 
 	if err := r.allowUnsigned(fmt.Sprintf("the image at URL %q", rawURL)); err != nil {
 		return "", err
 	}
-	id, err := r.download(ctx, rawURL)
+	id, err := r.download(ctx, rawURL, known)
 	if err != nil {
 		return "", fmt.Errorf("error downloading ACI: %s: %w", rawURL, err)
 	}

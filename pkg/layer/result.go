@@ -4,7 +4,9 @@ package layer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,12 +66,15 @@ func Reindex(ctx context.Context, s Source) error {
 }
 
 func implicitOf(index string) (map[string]bool, error) {
+	implicit := map[string]bool{}
 	r, err := OpenIndex(index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return implicit, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer closeQuietly(r)
-	implicit := map[string]bool{}
 	return implicit, eachEntry(r, func(e *Entry) error {
 		if e.Implicit {
 			implicit[e.Path] = true

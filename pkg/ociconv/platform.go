@@ -23,6 +23,7 @@ type Platform struct {
 // ErrNoPlatform is returned by Choose when nothing suits.
 var ErrNoPlatform = errors.New("no image for this platform")
 
+// String is OS/ARCH[/VARIANT].
 func (p Platform) String() string {
 	s := p.OS + "/" + p.Architecture
 	if p.Variant != "" {

@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
-
-// mutableAnnotation is in the manifest of a pod whose apps may change.
-const mutableAnnotation = "coreos.com/rkt/stage1/mutable"
 
 // Info is what "list" and "status" tell about a pod. Zero times are unknown.
 type Info struct {
@@ -156,7 +154,7 @@ func (p *Pod) appInfo(in *Info, m *appc.PodManifest, ra *appc.RuntimeApp, s1 str
 	}
 	a.Mounts = p.mounts(m, ra, app)
 	status, err := p.appStatus(s1, ra.Name)
-	if v, _ := m.Annotations.Get(mutableAnnotation); v == "true" {
+	if v, _ := m.Annotations.Get(entrypoint.MutableAnnotation); v == "true" {
 		p.mutableState(&a, s1, status, err)
 		return a, nil
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rkt/rkt/v2/pkg/poddir"
 )
 
 // ErrNotRunning says that a pod ended while something was awaited of it.
@@ -58,11 +60,11 @@ func (p *Pod) WaitInitPID(ctx context.Context) (int, error) {
 
 // initPID returns 0 if stage1 is not that far.
 func (p *Pod) initPID() (int, error) {
-	pid, err := p.readInt("pid")
+	pid, err := p.readInt(poddir.PID)
 	if !isAbsent(err) {
 		return pid, ignoreEmpty(err)
 	}
-	ppid, err := p.readInt("ppid")
+	ppid, err := p.readInt(poddir.PPID)
 	if isAbsent(err) {
 		return 0, nil
 	}

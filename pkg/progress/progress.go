@@ -95,12 +95,11 @@ type Options struct {
 
 // Bar is one download.
 type Bar struct {
-	d       *Display
-	o       Options
-	done    int64
-	started bool      // something was shown
-	last    time.Time // last line
-	over    bool
+	d    *Display
+	o    Options
+	done int64
+	last time.Time // last line
+	over bool
 }
 
 // Bar starts a download.

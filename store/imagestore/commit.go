@@ -48,6 +48,7 @@ type commit struct {
 	manifestDigest digest
 	configDigest   digest
 	sources        []layer.Source
+	flat           string // chain ID of a flat image
 	treeSize       int64
 	data           []byte // appc manifest
 	id             appc.ImageID
@@ -160,13 +161,10 @@ func (c *commit) checkConfigDigest(want string) error {
 }
 
 func (c *commit) run(ctx context.Context) (id appc.ImageID, err error) {
-	if err := c.collect(); err != nil {
-		return "", err
-	}
 	if c.data, err = c.img.Manifest.Marshal(); err != nil {
 		return "", err
 	}
-	top, err := c.startTop(ctx)
+	top, err := c.compose(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -266,6 +264,7 @@ func (c *commit) finish(ctx context.Context, top *topTree) error {
 	}
 	if rec.Kind == OCI {
 		rec.Layers, rec.ConfigDigest, rec.ManifestDigest = c.img.Layers, c.configDigest.String(), ""
+		rec.Flat = c.flat
 		if c.img.RawManifest != nil {
 			rec.ManifestDigest = c.manifestDigest.String()
 		}
@@ -295,10 +294,7 @@ func (c *commit) finish(ctx context.Context, top *topTree) error {
 }
 
 func (c *commit) placeTop(ctx context.Context, top *topTree, key appc.ImageID) error {
-	t := Tree{Image: key, Manifest: c.data}
-	for _, d := range c.img.Layers {
-		t.Layers = append(t.Layers, d.DiffID)
-	}
+	t := Tree{Image: key, Manifest: c.data, Layers: (&Record{Layers: c.img.Layers, Flat: c.flat}).TreeLayers()}
 	if err := top.draft.Seal(t, top.res); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"modernc.org/ql"
@@ -34,6 +35,8 @@ const (
 // flock on its directory: ql's own lock unlinks its file before closing it, and
 // so lets two writers in.
 type index struct {
+	alias atomic.Pointer[string] // another name of dir, if one is needed
+
 	dir string
 	log *slog.Logger
 	// contents gives what the index is rebuilt from.
@@ -103,7 +106,7 @@ func (x *index) locked(ctx context.Context, run func() error) error {
 		err = x.migrate(ctx, outdated.version)
 	case errors.As(err, &broken):
 		x.log.Warn("the image index is damaged and is rebuilt from the image records", "path", x.path(), "error", err)
-		if err = x.moveAside(); err == nil {
+		if err = errors.Join(x.otherName(), x.moveAside()); err == nil {
 			err = x.rebuild(ctx)
 		}
 	default:
@@ -113,6 +116,27 @@ func (x *index) locked(ctx context.Context, run func() error) error {
 		return fmt.Errorf("rebuild image index: %w", err)
 	}
 	return run()
+}
+
+// otherName makes later opens use another name of the directory. When opening
+// fails half-way, ql keeps its note that the process has the file locked, by
+// the file's path, and would refuse to open it a second time.
+func (x *index) otherName() error {
+	fd, err := unix.Open(x.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: x.dir, Err: err}
+	}
+	name := fmt.Sprintf("/proc/self/fd/%d", fd) // open for as long as the process
+	x.alias.Store(&name)
+	return nil
+}
+
+// openPath is the path to open the database by.
+func (x *index) openPath() string {
+	if dir := x.alias.Load(); dir != nil {
+		return filepath.Join(*dir, indexFile)
+	}
+	return x.path()
 }
 
 func (x *index) path() string { return filepath.Join(x.dir, indexFile) }
@@ -175,7 +199,7 @@ func (x *index) open() (*ql.DB, error) {
 	if err := x.prepareFiles(); err != nil {
 		return nil, err
 	}
-	db, err := openQL(x.path(), false)
+	db, err := openQL(x.openPath(), false)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		wal := ql.WalName(x.path())
 		aside := wal + ".torn"
@@ -183,7 +207,7 @@ func (x *index) open() (*ql.DB, error) {
 		if err := os.Rename(wal, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		db, err = openQL(x.path(), false)
+		db, err = openQL(x.openPath(), false)
 	}
 	if err != nil {
 		return nil, classify(err)

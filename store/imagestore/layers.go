@@ -51,6 +51,9 @@ func (s *Store) layers(ctx context.Context, rec *Record, damaged []string) (*Lay
 	}
 	im.known = map[layerID]bool{}
 	set := &LayerSet{im: im}
+	if rec.Flat != "" {
+		return set, set.flatLayers(ctx, rec)
+	}
 	for _, d := range rec.Layers {
 		b, err := specOf(d)
 		if err != nil {

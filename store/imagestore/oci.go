@@ -55,7 +55,9 @@ type layerID struct{ digest, diffID digest }
 type held struct {
 	source layer.Source // of an unprivileged user: its scratch
 	ref    *TreeRef     // with a tree sink
-	bytes  int64
+
+	needsLower bool // there is no tree: the layer cannot stand alone
+	bytes      int64
 }
 
 // BeginOCI starts an import. The caller closes it.
@@ -272,6 +274,8 @@ type unpacking struct {
 
 	haveBlob bool // nothing has to be fetched
 	replace  bool // the tree that is there is damaged
+
+	needsLower error // why the layer cannot stand alone
 }
 
 // unpacker starts afresh in an empty directory.
@@ -289,7 +293,7 @@ func (u *unpacking) unpacker(ctx context.Context) (unpackFunc, error) {
 	s := u.im.s
 	o := layer.UnpackOptions{Unprivileged: s.trees == nil, Limits: s.limits}
 	return func(ctx context.Context, r io.Reader) (*layer.Result, error) {
-		return layer.Unpack(ctx, io.TeeReader(r, u.im.flush), root, o)
+		return u.unpackAlone(ctx, io.TeeReader(r, u.im.flush), root, o)
 	}, nil
 }
 
@@ -343,10 +347,26 @@ func (u *unpacking) fromSource(ctx context.Context, b blobSpec, open OpenFunc) e
 // finish seals and flushes what was unpacked and puts blob and tree in place.
 func (u *unpacking) finish(ctx context.Context, b blobSpec, newBlob bool) error {
 	h := &held{ref: u.ref}
+	if u.needsLower != nil {
+		u.im.s.log.Debug("layer has no tree of its own", "layer", b.digest, "reason", u.needsLower)
+		h.needsLower = true
+		if err := u.discard(); err != nil {
+			return err
+		}
+	}
+	if err := u.settle(ctx, b, newBlob, h); err != nil {
+		return errors.Join(err, u.discard())
+	}
+	u.im.keep(u.id, h)
+	return nil
+}
+
+// settle completes what was unpacked and puts blob and tree in place.
+func (u *unpacking) settle(ctx context.Context, b blobSpec, newBlob bool, h *held) error {
 	if u.dir != nil {
-		h.source = layer.Source{Root: filepath.Join(u.dir.path, "rootfs"), Index: filepath.Join(u.dir.path, "index")}
+		h.source = u.scratchSource()
 		if err := u.res.WriteIndex(ctx, h.source.Index); err != nil {
-			return errors.Join(err, u.discard())
+			return err
 		}
 		u.im.mu.Lock()
 		u.im.dirs = append(u.im.dirs, u.dir)
@@ -355,13 +375,12 @@ func (u *unpacking) finish(ctx context.Context, b blobSpec, newBlob bool) error 
 	}
 	if u.draft != nil {
 		if err := u.draft.Seal(Tree{DiffID: b.diffID.String()}, u.res); err != nil {
-			return errors.Join(err, u.discard())
+			return err
 		}
 	}
 	if err := u.place(ctx, b, newBlob, h); err != nil {
-		return errors.Join(err, u.discard())
+		return err
 	}
-	u.im.keep(u.id, h)
 	return u.discard()
 }
 

@@ -49,6 +49,7 @@ type Record struct {
 	Latest   bool      `json:"latest,omitempty"`
 
 	Layers         []layer.Descriptor `json:"layers,omitempty"` // base first
+	Flat           string             `json:"flat,omitempty"`   // chain ID, if the layers cannot stand alone
 	ManifestDigest string             `json:"manifestDigest,omitempty"`
 	ConfigDigest   string             `json:"configDigest,omitempty"`
 
@@ -89,6 +90,11 @@ func parseRecord(key appc.ImageID, data []byte) (*Record, error) {
 	}
 	for _, d := range r.blobs() {
 		if _, err := parseDigest(d); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range r.TreeLayers() {
+		if _, err := parseDigest(id); err != nil {
 			return nil, err
 		}
 	}

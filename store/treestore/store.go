@@ -144,9 +144,9 @@ func (t *Store) usable(ctx context.Context, id string, damaged []string) (ok, re
 
 func (t *Store) renderOCI(ctx context.Context, p *plan, damaged []string) (rebuilt bool, err error) {
 	var layers []string
-	for _, l := range p.rec.Layers {
-		if slices.Contains(damaged, layerTreeID(l.DiffID)) {
-			layers = append(layers, l.DiffID)
+	for _, diffID := range p.rec.TreeLayers() {
+		if slices.Contains(damaged, layerTreeID(diffID)) {
+			layers = append(layers, diffID)
 		}
 	}
 	set, err := t.images.Layers(ctx, p.key, layers...)

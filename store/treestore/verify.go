@@ -86,17 +86,13 @@ func (t *Store) verifyACI(ctx context.Context, p *plan) (err error) {
 
 func (t *Store) verifyOCI(ctx context.Context, p *plan, r *Result) error {
 	seen := map[string]bool{}
-	for _, l := range p.rec.Layers {
-		id := layerTreeID(l.DiffID)
+	for i, diffID := range p.rec.TreeLayers() {
+		id := layerTreeID(diffID)
 		if seen[id] {
 			continue
 		}
 		seen[id] = true
-		err := t.verifyTree(ctx, id, func() error {
-			return t.images.ReadLayer(ctx, l, func(ctx context.Context, tar io.Reader) error {
-				return layer.VerifyTar(ctx, t.d.source(id), tar, layer.UnpackOptions{Limits: t.limits})
-			})
-		})
+		err := t.verifyTree(ctx, id, func() error { return t.verifyLayer(ctx, p.rec, i, id) })
 		if err := r.add(id, err); err != nil {
 			return err
 		}
@@ -107,6 +103,22 @@ func (t *Store) verifyOCI(ctx context.Context, p *plan, r *Result) error {
 		return nil
 	}
 	return r.add(p.id, t.verifyTree(ctx, p.id, func() error { return t.verifyTop(ctx, p) }))
+}
+
+// verifyLayer compares the contents of a layer's tree, or of the one tree of a
+// flat image, with the stored blobs.
+func (t *Store) verifyLayer(ctx context.Context, rec *imagestore.Record, i int, id string) error {
+	o := layer.UnpackOptions{Limits: t.limits}
+	if rec.Flat == "" {
+		return t.images.ReadLayer(ctx, rec.Layers[i], func(ctx context.Context, tar io.Reader) error {
+			return layer.VerifyTar(ctx, t.d.source(id), tar, o)
+		})
+	}
+	var opens []func() (io.ReadCloser, error)
+	for _, d := range rec.Layers {
+		opens = append(opens, func() (io.ReadCloser, error) { return t.images.OpenLayer(ctx, d), nil })
+	}
+	return layer.VerifyFlat(ctx, t.d.source(id), opens, o)
 }
 
 // verifyTop compares the tree on top of the layers with a new one.

@@ -163,3 +163,15 @@ func TestSameImageTwiceSameID(t *testing.T) {
 		t.Errorf("IDs %s and %s of the same image", one, two)
 	}
 }
+
+// TestLayerThroughSymlinkBelow: a layer made by hand on a base whose lib is a
+// link to usr/lib, and which has files below lib without an entry for it.
+func TestLayerThroughSymlinkBelow(t *testing.T) {
+	base := []harness.Entry{harness.Dir("usr", 0o755), harness.Dir("usr/lib", 0o755), harness.Symlink("lib", "usr/lib")}
+	layout := harness.WriteLayout(t, harness.OCIImage(t, harness.OCIOptions{}, base, []harness.Entry{harness.File("lib/x", 0o644, "x")}))
+	o := harness.ScanOptions{SkipDirTimes: true, Skip: append(standardLinks(), "dev")}
+	h := newHost(t)
+	dir := filepath.Join(t.TempDir(), "rendered")
+	h.OK("image", "render", "--rootfs-only", h.Fetch("oci:"+layout), dir)
+	compare(t, "umoci", umociTree(t, layout, o), "rkt image render", harness.Scan(t, dir, o))
+}

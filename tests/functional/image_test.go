@@ -226,6 +226,7 @@ func TestIndexRepairsItself(t *testing.T) {
 	h.Fetch(smallImage(t, "example.com/small", "1", 1))
 	layout := harness.WriteLayout(t, busyboxOCI(t, harness.OCIOptions{}))
 	h.Fetch("oci:" + layout)
+	h.OK("run", "--net=host", want, "--exec=/bin/true") // stage1 is an image, too
 	before := h.OK("image", "list", "--full", "--fields=id,name,size,importtime")
 	index := filepath.Join(h.Dir, "cas", "db", "ql.db")
 	for what, do := range damage {

@@ -41,11 +41,22 @@ func TestRunExitStatus(t *testing.T) {
 	}
 }
 
+// groupMessage is what a machine without the group rkt hears (cli.md 1.5).
+const groupMessage = "run: group \"rkt\" not found, will use default gid when rendering images\n"
+
+func TestGroupMessageOnce(t *testing.T) {
+	h := newHost(t)
+	r := h.Run(sh(h.Fetch(harness.Busybox(t, nil)), "exit 0")...)
+	if n := strings.Count(r.Stderr, groupMessage); n > 1 {
+		t.Errorf("said %d times: %s", n, r)
+	}
+}
+
 func TestRunStreams(t *testing.T) {
 	h := newHost(t)
 	image := h.Fetch(harness.Busybox(t, nil))
 	r := h.RunWith("from stdin\n", sh(image, "cat; echo to stderr >&2")...)
-	if r.Stdout != "from stdin\n" || r.Stderr != "to stderr\n" {
+	if r.Stdout != "from stdin\n" || strings.ReplaceAll(r.Stderr, groupMessage, "") != "to stderr\n" {
 		t.Errorf("only the app's words are wanted on both streams: %s", r)
 	}
 }
@@ -217,7 +228,7 @@ func TestReadOnlyRoot(t *testing.T) {
 func TestNoOverlay(t *testing.T) {
 	h := newHost(t)
 	layout := harness.WriteLayout(t, busyboxOCI(t, harness.OCIOptions{}))
-	out := h.OK("run", "--no-overlay", "--net=host", "oci:"+layout, "--exec=/bin/sh", "--", "-c", "cat /etc/layer; touch /written; grep ' / ' /proc/self/mountinfo | grep -c overlay")
+	out := h.OK("run", "--no-overlay", "--net=host", "oci:"+layout, "--exec=/bin/sh", "--", "-c", "cat /etc/layer; touch /written; grep ' / ' /proc/self/mountinfo | grep -c overlay || true")
 	if !strings.HasPrefix(out, "second\n") || strings.Contains(out, "\n1\n") {
 		t.Errorf("copied root: %q", out)
 	}

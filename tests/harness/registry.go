@@ -168,6 +168,13 @@ func (r *Registry) Sent() (bytes int64, blobs, most int) {
 	return r.bytes, len(r.blobs), most
 }
 
+// SentOf is how often the blob with the digest was sent since Reset.
+func (r *Registry) SentOf(digest string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blobs[digest]
+}
+
 // Push puts an image into the registry at addr under the reference and returns
 // the string that rkt fetches it by.
 func Push(t T, addr, ref string, img v1.Image) string {

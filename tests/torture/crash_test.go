@@ -82,10 +82,6 @@ func scenarios(fx *fixtures) []scenario {
 			h.Run("run", "--net=host", "--volume=v,kind=host,source=/no/such/dir", image, "--mount=volume=v,target=/v")
 			return []string{"gc", "--grace-period=0s", "--expire-prepared=0s"}
 		}},
-		{name: "export", setup: func(h *harness.Host) []string {
-			h.OK(run(h.Fetch(fx.aci))...)
-			return []string{"export", "--overwrite", h.Pods()[0], filepath.Join(h.T.TempDir(), "out.aci")}
-		}},
 	}
 }
 

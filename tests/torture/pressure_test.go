@@ -50,7 +50,7 @@ func TestSmallDisk(t *testing.T) {
 						t.Errorf("the cause is missing from the message: %s", first)
 					}
 				}
-				if err := unix.Mount("", h.Dir, "", unix.MS_REMOUNT, "size=256m"); err != nil {
+				if err := unix.Mount("", filepath.Dir(h.Dir), "", unix.MS_REMOUNT, "size=256m"); err != nil {
 					t.Fatal(err)
 				}
 				h.OK("image", "fsck", "--repair")
@@ -83,7 +83,7 @@ func smallDisk(t *testing.T, kib int) *harness.Host {
 			t.Errorf("unmount %s: %v", dir, err)
 		}
 	})
-	h := harness.NewHostOn(t, dir)
+	h := harness.NewHostOn(t, filepath.Join(dir, "data"))
 	h.Bin = harness.Program(t, "RKT_BIN", "rkt")
 	h.Flags = []string{"--insecure-options=image,http"}
 	return h

@@ -8,10 +8,8 @@ import (
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
 )
-
-// MutableAnnotation is "true" for a pod whose apps may change.
-const MutableAnnotation = "coreos.com/rkt/stage1/mutable"
 
 // Config is what applies to the whole pod.
 type Config struct {
@@ -77,9 +75,9 @@ func (c *Config) podAnnotations() appc.Annotations {
 	if c.Mutable {
 		value = "true"
 	}
-	out := appc.Annotations{{Name: MutableAnnotation, Value: value}}
+	out := appc.Annotations{{Name: entrypoint.MutableAnnotation, Value: value}}
 	for _, a := range c.Annotations {
-		if a.Name != MutableAnnotation {
+		if a.Name != entrypoint.MutableAnnotation {
 			out.Set(a.Name, a.Value)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -99,7 +100,7 @@ func TestGenerateGolden(t *testing.T) {
 				Version: "2.0.0-dev", Mutable: true,
 				Annotations: appc.Annotations{
 					{Name: "example.com/k", Value: "v"},
-					{Name: MutableAnnotation, Value: "false"},
+					{Name: entrypoint.MutableAnnotation, Value: "false"},
 				},
 				UserLabels: map[string]string{"l": "m"},
 				Ports:      []appc.ExposedPort{{Name: "http", HostPort: 8080, PodPort: &appc.Port{Name: "http", Protocol: "tcp", Port: 80, Count: 1}}},

@@ -217,9 +217,9 @@ func execute(prog Program, filter loader) error {
 	}
 	// From here on the thread may do what the filter allows and nothing else:
 	// no allocation, no scheduler, no error text.
-	unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&env[0])))
+	_, _, _ = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&env[0])))
 	for {
-		unix.RawSyscall(unix.SYS_EXIT_GROUP, statusFailed, 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, statusFailed, 0, 0)
 		runtime.KeepAlive(prog)
 	}
 }

@@ -3,9 +3,9 @@
 package fly
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -225,25 +225,44 @@ func listenFDs() []int {
 	return fds
 }
 
-// publish writes what other commands read; the PID file comes last, because
-// enter waits for it. None of it needs to survive power loss: the processes it
-// tells of do not.
+// publish writes what other commands read. Nobody looks before there is a PID
+// file, so only that one has to appear at once and whole; and none of it needs
+// to survive power loss: the processes it tells of do not.
 func (p *pod) publish(prof *profile.Profile) error {
+	if err := writeFile(profile.File, prof.Marshal(), 0o600); err != nil {
+		return err
+	}
 	envFile := filepath.Join(poddir.Stage1Rootfs, poddir.AppEnv(prof.App))
-	if err := os.MkdirAll(filepath.Dir(envFile), 0o755); err != nil {
+	err := writeFile(envFile, appenv.File(prof.Environment), 0o644)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(envFile), 0o755); err != nil {
+			return err
+		}
+		err = writeFile(envFile, appenv.File(prof.Environment), 0o644)
+	}
+	if err != nil {
 		return err
 	}
-	if err := atomicfile.WriteNoSync(envFile, appenv.File(prof.Environment), 0o644); err != nil {
-		return err
-	}
-	if err := prof.Write(); err != nil {
-		return err
-	}
-	pgid := strconv.Itoa(unix.Getpgrp()) + "\n"
-	if err := atomicfile.WriteNoSync(poddir.PGID, []byte(pgid), 0o644); err != nil {
+	if err := writeFile(poddir.PGID, []byte(strconv.Itoa(unix.Getpgrp())+"\n"), 0o644); err != nil {
 		return err
 	}
 	return atomicfile.WriteNoSync(poddir.PID, []byte(strconv.Itoa(prof.PID)+"\n"), 0o644)
+}
+
+// writeFile writes a file of the pod that nobody reads yet.
+func writeFile(name string, data []byte, mode uint32) error {
+	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return &os.PathError{Op: "create", Path: name, Err: err}
+	}
+	n, err := unix.Write(fd, data)
+	if err == nil && n < len(data) {
+		err = io.ErrShortWrite
+	}
+	if err := errors.Join(err, unix.Close(fd)); err != nil {
+		return &os.PathError{Op: "write", Path: name, Err: err}
+	}
+	return nil
 }
 
 // execute becomes the program. If that fails it says what is wrong with the
@@ -264,32 +283,24 @@ func execute(root *inroot.Root, prof *profile.Profile, prog confine.Program) err
 	return err
 }
 
-// runtimeConfig is the file of that name (spec stage1.md 5).
-type runtimeConfig struct {
-	MetadataServiceURL string
-	PrivateUsers       string
-	MDSToken           string
-	Hostname           string
-	Debug              bool
-	Mutable            bool
-	ResolvConfMode     string
-	EtcHostsMode       string
-	NetList            struct{}
-	Interactive        bool
-	InsecureOptions    insecureOptions
-	IPCMode            string
-}
-
-type insecureOptions struct{ DisablePaths, DisableCapabilities, DisableSeccomp bool }
-
+// writeRuntimeConfig writes the file of that name (spec stage1.md 5). There is
+// no metadata service and no network of the pod's own.
 func writeRuntimeConfig(r entrypoint.Run) error {
-	data, err := json.Marshal(runtimeConfig{
-		PrivateUsers: r.PrivateUsers, MDSToken: r.MDSToken, Hostname: r.Hostname, Debug: r.Debug, Mutable: r.Mutable,
-		ResolvConfMode: r.ResolvMode, EtcHostsMode: r.HostsMode, Interactive: r.Interactive, IPCMode: r.IPC,
-		InsecureOptions: insecureOptions{DisablePaths: r.DisablePaths, DisableCapabilities: r.DisableCapabilities, DisableSeccomp: r.DisableSeccomp},
-	})
-	if err != nil {
-		return fmt.Errorf("runtime config: %w", err)
-	}
-	return atomicfile.WriteNoSync(poddir.RuntimeConfig, data, 0o644)
+	var insecure, o profile.Object
+	insecure.Bool("DisablePaths", r.DisablePaths)
+	insecure.Bool("DisableCapabilities", r.DisableCapabilities)
+	insecure.Bool("DisableSeccomp", r.DisableSeccomp)
+	o.String("MetadataServiceURL", "")
+	o.String("PrivateUsers", r.PrivateUsers)
+	o.String("MDSToken", r.MDSToken)
+	o.String("Hostname", r.Hostname)
+	o.Bool("Debug", r.Debug)
+	o.Bool("Mutable", r.Mutable)
+	o.String("ResolvConfMode", r.ResolvMode)
+	o.String("EtcHostsMode", r.HostsMode)
+	o.Raw("NetList", "{}")
+	o.Bool("Interactive", r.Interactive)
+	o.Raw("InsecureOptions", string(insecure.Bytes()))
+	o.String("IPCMode", r.IPC)
+	return writeFile(poddir.RuntimeConfig, o.Bytes(), 0o644)
 }

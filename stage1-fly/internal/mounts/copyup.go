@@ -79,7 +79,7 @@ func (c *copier) entry(src, dst *os.File, name, rel string) error {
 	if err := unix.Fstatat(from, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
-	id := inode{uint64(st.Dev), st.Ino}
+	id := inode{st.Dev, st.Ino}
 	if first, ok := c.links[id]; ok {
 		return unix.Linkat(unix.AT_FDCWD, c.top+first, to, name, 0)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -14,12 +15,13 @@ import (
 )
 
 // Isolate gives the calling thread a mount namespace of its own unless stage0
-// has done so: the host's is the one of process 1.
+// has done so. stage0 was this process before it became stage1, so it has if
+// the namespace is another one than that of the parent, which called it.
 func Isolate() error {
-	host, err := os.Readlink("/proc/1/ns/mnt")
+	caller, err := os.Readlink("/proc/" + strconv.Itoa(os.Getppid()) + "/ns/mnt")
 	if err == nil {
 		own, err := os.Readlink("/proc/thread-self/ns/mnt")
-		if err == nil && own != host {
+		if err == nil && own != caller {
 			return nil
 		}
 	}
@@ -48,7 +50,7 @@ func Clone(path string, recursive bool) (*Source, error) {
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, flags)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		return nil, fmt.Errorf("Failed to stat %s: %s: %w", path, program.Strerror(err), err) //nolint:revive,staticcheck // literal of the contract
+		return nil, &missingError{path: path, err: err}
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "copy mount", Path: path, Err: err}
@@ -85,6 +87,18 @@ func newSource(fd int, name string) (*Source, error) {
 	s.dir = st.Mode&unix.S_IFMT == unix.S_IFDIR
 	return s, nil
 }
+
+// missingError is a source that is not there; its text is part of the contract.
+type missingError struct {
+	path string
+	err  error
+}
+
+func (e *missingError) Error() string {
+	return "Failed to stat " + e.path + ": " + program.Strerror(e.err)
+}
+
+func (e *missingError) Unwrap() error { return e.err }
 
 // Close drops the copy if it was not put anywhere.
 func (s *Source) Close() error { return s.f.Close() }

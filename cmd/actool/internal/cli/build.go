@@ -41,12 +41,9 @@ func newBuild() command {
 	}
 }
 
-// Messages in this file begin with capitals because scripts match them.
-//
-//nolint:staticcheck // see above
 func runBuild(ctx context.Context, d *Deps, o buildOptions, args []string) error {
 	if len(args) != 2 {
-		return errors.New("Must provide directory and output file")
+		return message("Must provide directory and output file")
 	}
 	dir, target := args[0], args[1]
 	if err := checkExtension(target); err != nil {
@@ -62,25 +59,24 @@ func runBuild(ctx context.Context, d *Deps, o buildOptions, args []string) error
 	}
 	out, err := createOutput(target, o.overwrite)
 	if errors.Is(err, fs.ErrExist) {
-		return errors.New("Target file exists (try --overwrite)")
+		return message("Target file exists (try --overwrite)")
 	}
 	if err != nil {
-		return fmt.Errorf("Unable to open target %s: %w", target, err)
+		return message("Unable to open target %s: %w", target, err)
 	}
 	err = compressTo(out.file, o.noCompression, func(w io.Writer) error {
 		return aci.BuildLayout(ctx, w, dir, m, build)
 	})
 	if err != nil {
-		return fmt.Errorf("Error walking rootfs: %w", out.finish(err))
+		return message("Error walking rootfs: %w", out.finish(err))
 	}
 	if err := out.finish(nil); err != nil {
-		return fmt.Errorf("Unable to close image %s: %w", target, err)
+		return message("Unable to close image %s: %w", target, err)
 	}
 	d.debugf("build: wrote %s", target)
 	return nil
 }
 
-//nolint:staticcheck // see runBuild
 func loadLayout(d *Deps, dir string) (*appc.ImageManifest, error) {
 	m, err := aci.ValidateLayout(dir)
 	var old *aci.OldVersionError
@@ -88,7 +84,7 @@ func loadLayout(d *Deps, dir string) (*appc.ImageManifest, error) {
 	case errors.As(err, &old):
 		d.complain("build: Warning: %v. Please update your manifest.", err)
 	case err != nil:
-		return nil, fmt.Errorf("Layout failed validation: %w", err)
+		return nil, message("Layout failed validation: %w", err)
 	}
 	return m, nil
 }
@@ -102,7 +98,7 @@ func sourceDate(d *Deps, o buildOptions) (aci.BuildOptions, error) {
 	}
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || seconds < 0 {
-		return b, fmt.Errorf("SOURCE_DATE_EPOCH=%q is not a number of seconds", text)
+		return b, message("SOURCE_DATE_EPOCH=%q is not a number of seconds", text)
 	}
 	b.ModTime, b.ClampTimes = time.Unix(seconds, 0), true
 	return b, nil

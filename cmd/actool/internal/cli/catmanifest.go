@@ -32,22 +32,19 @@ func newCatManifest() command {
 	}
 }
 
-// Messages in this file begin with capitals because scripts match them.
-//
-//nolint:staticcheck // see above
 func runCatManifest(ctx context.Context, d *Deps, o catManifestOptions, args []string) error {
 	if len(args) != 1 {
-		return errors.New("Must provide one file")
+		return message("Must provide one file")
 	}
 	path := args[0]
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("Cannot open %s: %w", path, err)
+		return message("Cannot open %s: %w", path, err)
 	}
 	defer func() { _ = f.Close() }() // only read
 	plain, _, err := aci.Open(ctxReader{ctx, f})
 	if err != nil {
-		return fmt.Errorf("Cannot extract %s: %w", path, err)
+		return message("Cannot extract %s: %w", path, err)
 	}
 	m, raw, err := aci.ManifestFrom(plain)
 	err = errors.Join(err, plain.Close())
@@ -57,7 +54,7 @@ func runCatManifest(ctx context.Context, d *Deps, o catManifestOptions, args []s
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("Unable to read %s: %w", path, err)
+		return message("Unable to read %s: %w", path, err)
 	}
 	if !o.prettyPrint {
 		return nil

@@ -54,6 +54,10 @@ func find(name string) (command, bool) {
 // errReported is returned by commands that printed their diagnostics already.
 var errReported = errors.New("already reported")
 
+// message is fmt.Errorf for the texts that scripts match and that therefore
+// begin with a capital or end in a full stop.
+func message(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
 // Main runs the command line args and returns the exit status.
 func Main(ctx context.Context, d *Deps, args []string) int {
 	var help bool
@@ -149,7 +153,7 @@ func parseInterspersed(fs *flag.FlagSet, args []string) ([]string, error) {
 
 // ctxReader ends with the error of its context.
 type ctxReader struct {
-	ctx context.Context //nolint:containedctx // io.Reader has no other way
+	ctx context.Context // an io.Reader has no other way to see it
 	r   io.Reader
 }
 

@@ -124,7 +124,7 @@ func checkTarget(dir string, overwrite bool) error {
 		return err
 	}
 	if os.SameFile(info, root) {
-		return errors.New("this would delete your root filesystem. Refusing.") //nolint:staticcheck,revive // matched by scripts
+		return message("this would delete your root filesystem. Refusing.")
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func newHelp() command {
 			}
 			c, ok := find(args[0])
 			if !ok {
-				return fmt.Errorf("Unrecognized command: %s", args[0]) //nolint:staticcheck // matched by scripts
+				return message("Unrecognized command: %s", args[0])
 			}
 			return printCommandHelp(d, c)
 		},

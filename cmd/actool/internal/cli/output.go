@@ -5,7 +5,6 @@ package cli
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -119,7 +118,7 @@ func compressTo(w io.Writer, plain bool, fn func(io.Writer) error) error {
 // checkExtension refuses outputs that are not called .aci.
 func checkExtension(path string) error {
 	if ext := filepath.Ext(path); ext != ".aci" {
-		return fmt.Errorf("Extension must be .aci (given %s)", ext) //nolint:staticcheck // matched by scripts
+		return message("Extension must be .aci (given %s)", ext)
 	}
 	return nil
 }

@@ -46,25 +46,21 @@ func (o *patchOptions) bind(fs *flag.FlagSet) {
 	o.edits.bind(fs)
 }
 
-// Messages in this file begin with capitals because scripts match them.
-//
-//nolint:staticcheck // see above
 func (o *patchOptions) paths(args []string) (in, out string, err error) {
 	switch {
 	case o.manifestFile != "" && o.edits.conflictWithManifest():
 		return "", "", errors.New("--manifest is incompatible with other manifest editing options")
 	case o.replace && o.overwrite:
-		return "", "", errors.New("Cannot use both --replace and --overwrite")
+		return "", "", message("Cannot use both --replace and --overwrite")
 	case o.replace && len(args) != 1:
-		return "", "", errors.New("Must provide one file")
+		return "", "", message("Must provide one file")
 	case !o.replace && len(args) != 2:
-		return "", "", errors.New("Must provide input and output files (or use --replace)")
+		return "", "", message("Must provide input and output files (or use --replace)")
 	}
 	in, out = args[0], args[len(args)-1]
 	return in, out, checkExtension(out)
 }
 
-//nolint:staticcheck // see paths
 func runPatchManifest(ctx context.Context, d *Deps, o patchOptions, args []string) error {
 	in, target, err := o.paths(args)
 	if err != nil {
@@ -76,12 +72,12 @@ func runPatchManifest(ctx context.Context, d *Deps, o patchOptions, args []strin
 	}
 	f, err := os.Open(in)
 	if err != nil {
-		return fmt.Errorf("Cannot open %s: %w", in, err)
+		return message("Cannot open %s: %w", in, err)
 	}
 	defer func() { _ = f.Close() }() // only read
 	plain, _, err := aci.Open(ctxReader{ctx, f})
 	if err != nil {
-		return fmt.Errorf("Cannot extract %s: %w", in, err)
+		return message("Cannot extract %s: %w", in, err)
 	}
 	defer func() { _ = plain.Close() }() // only read
 	out, err := o.create(f, target)
@@ -92,25 +88,24 @@ func runPatchManifest(ctx context.Context, d *Deps, o patchOptions, args []strin
 	err = compressTo(w, o.noCompression, func(w io.Writer) error { return aci.Patch(w, plain, edit) })
 	switch {
 	case w.err != nil:
-		return fmt.Errorf("Unable to write %s: %w", target, out.finish(w.err))
+		return message("Unable to write %s: %w", target, out.finish(w.err))
 	case err != nil:
-		return fmt.Errorf("Unable to read %s: %w", in, out.finish(err))
+		return message("Unable to read %s: %w", in, out.finish(err))
 	}
 	if err := out.finish(nil); err != nil {
-		return fmt.Errorf("Unable to close image %s: %w", target, err)
+		return message("Unable to close image %s: %w", target, err)
 	}
 	d.debugf("patch-manifest: wrote %s", target)
 	return nil
 }
 
-//nolint:staticcheck // see paths
 func (o *patchOptions) create(in *os.File, target string) (*output, error) {
 	out, err := createOutput(target, o.overwrite || o.replace)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, errors.New("Output file exists (try --overwrite)")
+		return nil, message("Output file exists (try --overwrite)")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Unable to open target %s: %w", target, err)
+		return nil, message("Unable to open target %s: %w", target, err)
 	}
 	if !o.replace {
 		return out, nil
@@ -120,25 +115,23 @@ func (o *patchOptions) create(in *os.File, target string) (*output, error) {
 		err = out.keepMode(info)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Unable to open target %s: %w", target, out.finish(err))
+		return nil, message("Unable to open target %s: %w", target, out.finish(err))
 	}
 	return out, nil
 }
 
 // editor returns what makes the new manifest of the old one.
-//
-//nolint:staticcheck // see paths
 func (o *patchOptions) editor() (func([]byte) ([]byte, error), error) {
 	if o.manifestFile == "" {
 		return o.edits.apply, nil
 	}
 	raw, err := readManifestFile(o.manifestFile)
 	if err != nil {
-		return nil, fmt.Errorf("Unable to read %s: %w", o.manifestFile, err)
+		return nil, message("Unable to read %s: %w", o.manifestFile, err)
 	}
 	m, err := appc.ParseImageManifest(raw)
 	if err != nil {
-		return nil, fmt.Errorf("Unable to read %s: %w", o.manifestFile, err)
+		return nil, message("Unable to read %s: %w", o.manifestFile, err)
 	}
 	if !o.edits.any() {
 		return func([]byte) ([]byte, error) { return raw, nil }, nil

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rkt/rkt/v2/pkg/config"
@@ -23,7 +24,6 @@ import (
 // stores and configuration, opened on first use. One Deps serves one call of
 // Main and is not safe for concurrent use.
 type Deps struct {
-	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
 	Now    func() time.Time
@@ -41,6 +41,7 @@ type Deps struct {
 	command string // name of the running command, the prefix of its messages
 	all     *config.Config
 	paths   *config.Config
+	warned  []string // warnings that were printed
 	images  *imagestore.Store
 	trees   *treestore.Store
 
@@ -58,7 +59,6 @@ type EmbeddedStage1 interface {
 // NewDeps returns the Deps of an ordinary process.
 func NewDeps(embedded EmbeddedStage1) *Deps {
 	return &Deps{
-		Stdin:        os.Stdin,
 		Stdout:       os.Stdout,
 		Stderr:       os.Stderr,
 		Now:          time.Now,
@@ -82,9 +82,7 @@ func (d *Deps) Config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range c.Warnings {
-		d.errorf("warning: %s", w)
-	}
+	d.warn(c)
 	d.all, d.paths = c, c
 	return c, nil
 }
@@ -98,8 +96,19 @@ func (d *Deps) pathsConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.warn(c)
 	d.paths = c
 	return c, nil
+}
+
+// warn prints what the configuration wants said, each text once.
+func (d *Deps) warn(c *config.Config) {
+	for _, w := range c.Warnings {
+		if !slices.Contains(d.warned, w) {
+			d.warned = append(d.warned, w)
+			d.errorf("warning: %s", w)
+		}
+	}
 }
 
 // loadConfig prints nothing: `rkt config` must not.
@@ -125,14 +134,14 @@ func (d *Deps) DataDir() (string, error) {
 	if dir == "" {
 		dir = defaultDataDir
 	}
-	real, err := filepath.EvalSymlinks(dir)
+	resolved, err := filepath.EvalSymlinks(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return dir, nil
 	case err != nil:
 		return "", fmt.Errorf("cannot evaluate dataDir %q real path: %w", dir, err)
 	}
-	return real, nil
+	return resolved, nil
 }
 
 func (d *Deps) casDir() (string, error) {
@@ -175,7 +184,7 @@ func (d *Deps) openStores(ctx context.Context) error {
 // close gives back what was opened.
 func (d *Deps) close() {
 	if d.images != nil {
-		d.images.Close()
+		_ = d.images.Close() // nothing was written since the last commit
 	}
 }
 

@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,14 +62,14 @@ func (d *Deps) report(cmd *cobra.Command, err error) int {
 		return d.answer(d.help(cmd))
 	case errors.Is(err, errNoCommand):
 		d.writeErr("rkt: missing command\n")
-		d.writeOut(d.help(cmd))
+		d.answer(d.help(cmd))
 		return statusNoCommand
 	case errors.Is(err, errUsage):
-		d.writeOut(d.help(cmd))
+		d.answer(d.help(cmd))
 		return statusFailure
 	case errors.As(err, &flagErr), errors.As(err, &appFlag):
 		d.writeErr(fmt.Sprintf("Error: %v\n\n", err))
-		d.writeOut(d.help(cmd))
+		d.answer(d.help(cmd))
 		return statusFailure
 	case errors.As(err, &status):
 		d.printError(status.err)
@@ -93,10 +94,21 @@ func (d *Deps) printError(err error) {
 		return
 	}
 	d.errorf("%s", oneLine(err.Error()))
-	var h hinter
-	if errors.As(err, &h) && h.Hint() != "" {
-		d.writeErr("hint: " + oneLine(h.Hint()) + "\n")
+	if hint := d.hint(err); hint != "" {
+		d.writeErr("hint: " + oneLine(hint) + "\n")
 	}
+}
+
+// hint is what to do about err, if anybody knows.
+func (d *Deps) hint(err error) string {
+	var h hinter
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	if errors.Is(err, fs.ErrPermission) && d.EUID() != 0 {
+		return `run rkt as root or as a member of the group "rkt"`
+	}
+	return ""
 }
 
 // oneLine joins the lines of errors.Join and of causes that have several.

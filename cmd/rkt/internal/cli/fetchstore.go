@@ -32,7 +32,7 @@ type notStoredError struct{ err error }
 
 func (e *notStoredError) Error() string        { return e.err.Error() }
 func (e *notStoredError) Unwrap() error        { return e.err }
-func (e *notStoredError) Is(target error) bool { return target == fetch.ErrNotFound } //nolint:errorlint // the sentinel itself
+func (e *notStoredError) Is(target error) bool { return target == fetch.ErrNotFound }
 
 func (s fetchStore) Size(id appc.ImageID) (int64, error) {
 	rec, err := s.Record(id)

@@ -15,7 +15,7 @@ import (
 // the exit status. It returns only when nothing is left to do; `rkt run` ends
 // in the exec of stage1 and never returns on success.
 func Main(ctx context.Context, d *Deps, args []string) int {
-	root := newRoot(d)
+	root := newRoot(d) //nolint:contextcheck // commands get the context when they run
 	found := resolve(root, args)
 	if found.unknown != "" {
 		d.unknownCommand(root, found.unknown)

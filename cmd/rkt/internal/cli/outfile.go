@@ -85,7 +85,7 @@ func outputDir(dir string, overwrite bool, fill func(dir string) error) error {
 		return err
 	}
 	if dir == "/" {
-		return errors.New("this would delete your root filesystem. Refusing.") //nolint:staticcheck // a literal scripts match on
+		return errors.New("this would delete your root filesystem. Refusing.") //nolint:revive,staticcheck // a literal scripts match on
 	}
 	found, err := exists(dir)
 	if err != nil {

@@ -101,7 +101,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		add(a)
 	}
 	r.Attrs(add)
-	_, err := fmt.Fprintf(h.w, "%s: %s%s\n", component, oneLine(r.Message), oneLine(b.String()))
+	_, err := fmt.Fprintf(h.w, "%s: %s\n", component, oneLine(r.Message+b.String()))
 	return err
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -205,14 +204,6 @@ func (d *Deps) stage0Env(ctx context.Context) (stage0.Env, error) {
 		Say:     func(msg string) { d.errorf("%s", msg) },
 		Trace:   func(msg string) { trace.Debug(msg) },
 	}, nil
-}
-
-// noteMissingGroup tells that files of pods will not be readable by a group.
-func (d *Deps) noteMissingGroup() {
-	var unknown user.UnknownGroupError
-	if _, err := user.LookupGroup("rkt"); errors.As(err, &unknown) {
-		d.errorf(`group "rkt" not found, will use default gid when rendering images`)
-	}
 }
 
 // runtimeOptions say how to run a pod: those of run and run-prepared.

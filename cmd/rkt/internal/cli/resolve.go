@@ -83,9 +83,8 @@ func takesNextWord(root *cobra.Command, word string) bool {
 	return flag != nil && flag.NoOptDefVal == ""
 }
 
-// findFlag looks for a flag in all commands, preferring one that needs a
-// value: no two commands of rkt disagree about that for the same name, which
-// TestFlagsAgree checks.
+// findFlag looks for a flag in all commands. Any will do: commands that have a
+// flag of the same name agree on whether it needs a value.
 func findFlag(cmd *cobra.Command, name string) *pflag.Flag {
 	for _, set := range []*pflag.FlagSet{cmd.PersistentFlags(), cmd.Flags()} {
 		if flag := set.Lookup(name); flag != nil {

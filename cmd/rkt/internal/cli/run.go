@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/appargs"
+	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/stage0"
 )
@@ -66,9 +67,11 @@ func runRun(ctx context.Context, d *Deps, o runOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	d.noteMissingGroup()
 	c, err := o.pod.prepareConfig(ctx, d)
 	if err != nil {
+		return err
+	}
+	if err := o.checkManifestApps(c.PodManifest); err != nil {
 		return err
 	}
 	p, err := stage0.Prepare(ctx, c)
@@ -76,19 +79,23 @@ func runRun(ctx context.Context, d *Deps, o runOptions) error {
 		return err
 	}
 	defer func() { _ = p.Close() }()
-	if err := o.checkInteractivePod(p); err != nil {
-		return err
-	}
 	return becomeStage1(ctx, d, p, o.runtime, c.Env)
 }
 
-// checkInteractivePod counts the apps of a pod manifest file.
-func (o *runOptions) checkInteractivePod(p *pod.Pod) error {
-	if !o.runtime.interactive || o.pod.podManifest == "" {
+// checkManifestApps counts the apps of a pod manifest file. A manifest that
+// cannot be parsed is for Prepare to report.
+func (o *runOptions) checkManifestApps(data []byte) error {
+	if !o.runtime.interactive || data == nil {
 		return nil
 	}
-	return checkOneApp(p)
+	m, err := appc.ParsePodManifest(data)
+	if err == nil && len(m.Apps) > 1 {
+		return errInteractivePod
+	}
+	return nil
 }
+
+var errInteractivePod = errors.New("interactive option only supports pods with one app")
 
 func checkOneApp(p *pod.Pod) error {
 	m, err := p.Manifest()
@@ -96,7 +103,7 @@ func checkOneApp(p *pod.Pod) error {
 		return err
 	}
 	if len(m.Apps) > 1 {
-		return errors.New("interactive option only supports pods with one app")
+		return errInteractivePod
 	}
 	return nil
 }

@@ -50,7 +50,6 @@ func runRunPrepared(ctx context.Context, d *Deps, o runPreparedOptions) error {
 			return err
 		}
 	}
-	d.noteMissingGroup()
 	env, err := d.stage0Env(ctx)
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ func (s *stage1Finder) chosen(ctx context.Context, c stage1Choice) (appc.ImageID
 	switch c.flag {
 	case stage1Hash:
 		if !distribution.IsHash(c.value) {
-			return s.store.Resolve(c.value)
+			return s.store.Resolve(c.value) //nolint:contextcheck // a look-up is short
 		}
 		return s.get(ctx, c.value, false)
 	case stage1Name:
@@ -163,7 +163,7 @@ func (s *stage1Finder) stored(ctx context.Context) (appc.ImageID, bool, error) {
 	if err != nil {
 		return "", false, fmt.Errorf("name of the default stage1 image: %w", err)
 	}
-	id, err := s.store.Find(point.Name, point.Labels)
+	id, err := s.store.Find(point.Name, point.Labels) //nolint:contextcheck // a look-up is short
 	if errors.Is(err, imagestore.ErrNotFound) {
 		return "", false, nil
 	}
@@ -201,7 +201,7 @@ func (s *stage1Finder) builtIn(ctx context.Context) (appc.ImageID, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot import the stage1 image of this binary: %w", err)
 	}
-	return id, nil
+	return id.Key(), nil
 }
 
 // beside looks in the directory of the running binary.
@@ -228,7 +228,7 @@ func (s *stage1Finder) remembered(ctx context.Context, path string) (appc.ImageI
 	s.d.Logger("image").DebugContext(ctx, "using image from file "+path)
 	location := (&url.URL{Scheme: "file", Path: path}).String()
 	signature := statSignature(st)
-	known, ok, err := s.store.Remote(location)
+	known, ok, err := s.store.Remote(location) //nolint:contextcheck // a look-up is short
 	if err != nil {
 		return "", err
 	}
@@ -241,7 +241,7 @@ func (s *stage1Finder) remembered(ctx context.Context, path string) (appc.ImageI
 	if err != nil {
 		return "", fmt.Errorf("cannot import stage1 image %q: %w", path, err)
 	}
-	return id, nil
+	return id.Key(), nil
 }
 
 // statSignature changes whenever the content of a file may have changed: ctime

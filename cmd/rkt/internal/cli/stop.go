@@ -97,20 +97,19 @@ func stopOne(ctx context.Context, d *Deps, o stopOptions, uuid string) (*pod.Pod
 }
 
 // waitStopped waits for pods that were asked to stop and returns how many did
-// not in time.
+// not end in time.
 func waitStopped(ctx context.Context, d *Deps, wait waitFlag, pods []*pod.Pod) int {
 	failed := 0
-	err := waitFor(ctx, wait, func(ctx context.Context) error {
-		for _, p := range pods {
-			if err := p.WaitFinished(ctx); err != nil {
-				d.errorf("error waiting for pod %q to finish: %s", p.UUID(), oneLine(err.Error()))
-				failed++
-			}
+	deadline := d.Now().Add(wait.limit)
+	for _, p := range pods {
+		left := wait
+		if wait.limit > 0 {
+			left.limit = max(deadline.Sub(d.Now()), time.Nanosecond) // 0 would be forever
 		}
-		return nil
-	})
-	if err != nil {
-		d.printError(err)
+		if err := waitFor(ctx, left, p.WaitFinished); err != nil {
+			d.errorf("error waiting for pod %q to finish: %s", p.UUID(), oneLine(err.Error()))
+			failed++
+		}
 	}
 	return failed
 }

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package profile
+
+import (
+	"strconv"
+
+	"github.com/rkt/rkt/v2/pkg/seccomp"
+)
+
+// Marshal returns the content of the file.
+func (p *Profile) Marshal() []byte {
+	o := Object{}
+	o.String("app", p.App)
+	o.Int("pid", int64(p.PID))
+	o.Raw("startTime", strconv.FormatUint(p.StartTime, 10))
+	o.Int("uid", int64(p.UID))
+	o.Int("gid", int64(p.GID))
+	o.Raw("groups", list(p.Groups, func(b []byte, g int) []byte { return strconv.AppendInt(b, int64(g), 10) }))
+	o.Raw("environment", list(p.Environment, appendString))
+	if p.Bounding != nil {
+		o.Raw("bounding", strconv.FormatUint(uint64(*p.Bounding), 10))
+	}
+	if p.Seccomp != nil {
+		o.Raw("seccomp", marshalPolicy(p.Seccomp))
+	}
+	if p.NoNewPrivs {
+		o.Bool("noNewPrivs", true)
+	}
+	if p.OOMScoreAdj != nil {
+		o.Int("oomScoreAdj", *p.OOMScoreAdj)
+	}
+	if p.Cgroups != nil {
+		o.Raw("cgroups", list(p.Cgroups, appendString))
+	}
+	if p.PrivateIPC {
+		o.Bool("privateIPC", true)
+	}
+	o.Raw("rlimits", list(p.Rlimits, func(b []byte, r Rlimit) []byte {
+		b = strconv.AppendUint(append(b, `{"cur":`...), r.Cur, 10)
+		b = strconv.AppendUint(append(b, `,"max":`...), r.Max, 10)
+		return append(b, '}')
+	}))
+	return append(o.Bytes(), '\n')
+}
+
+// marshalPolicy writes what encoding/json reads back into a seccomp.Policy.
+func marshalPolicy(p *seccomp.Policy) string {
+	o := Object{}
+	o.Int("Mode", int64(p.Mode))
+	o.Raw("Calls", list(p.Calls, appendString))
+	o.Int("Errno", int64(p.Errno))
+	o.Bool("Unfiltered", p.Unfiltered)
+	o.Bool("DenySockets", p.DenySockets)
+	return string(o.Bytes())
+}
+
+// Object writes a JSON object, field by field, without reflection. The zero
+// value is ready to use.
+type Object struct{ b []byte }
+
+// Bytes ends the object.
+func (o *Object) Bytes() []byte {
+	if len(o.b) == 0 {
+		return []byte("{}")
+	}
+	return append(o.b, '}')
+}
+
+// Raw writes a field whose value is JSON already.
+func (o *Object) Raw(name, value string) {
+	sep := byte(',')
+	if len(o.b) == 0 {
+		sep = '{'
+	}
+	o.b = appendString(append(o.b, sep), name)
+	o.b = append(append(o.b, ':'), value...)
+}
+
+// String writes a string field.
+func (o *Object) String(name, value string) { o.Raw(name, string(appendString(nil, value))) }
+
+// Int writes a number.
+func (o *Object) Int(name string, value int64) { o.Raw(name, strconv.FormatInt(value, 10)) }
+
+// Bool writes a boolean.
+func (o *Object) Bool(name string, value bool) { o.Raw(name, strconv.FormatBool(value)) }
+
+func list[T any](all []T, add func([]byte, T) []byte) string {
+	b := []byte{'['}
+	for i, v := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = add(b, v)
+	}
+	return string(append(b, ']'))
+}
+
+// appendString quotes as RFC 8259 wants it: the quote, the backslash and
+// control characters are escaped, everything else stands for itself.
+func appendString(b []byte, s string) []byte {
+	const digits = "0123456789abcdef"
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < 0x20:
+			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
