@@ -105,13 +105,18 @@ func (b *blobReader) broke(err error) error {
 	return b.wait(backOff(b.failures - 1))
 }
 
-// connect asks for the bytes from the offset on.
+// connect asks for the bytes from the offset on, or for all of them if the
+// server refuses to give a part.
 func (b *blobReader) connect() error {
 	header := http.Header{}
 	if b.offset > 0 {
-		header.Set("Range", fmt.Sprintf("bytes=%d-", b.offset))
+		header.Set("Range", fmt.Sprintf("bytes=%d-%d", b.offset, b.d.Size-1))
 	}
 	resp, err := b.get(header)
+	if err == nil && b.offset > 0 && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		_ = resp.Body.Close()
+		resp, err = b.get(http.Header{})
+	}
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", b.d.Digest, err)
 	}

@@ -114,7 +114,7 @@ func (f *fsck) records(ctx context.Context) error {
 		case err != nil && isMachineError(err):
 			return err
 		case err != nil:
-			f.add(BadRecord, string(key), err.Error(), "removed the record; fetch the image again", func() error { return f.dropRecord(ctx, key) })
+			f.badRecord(ctx, key, err)
 			continue
 		}
 		f.report.Images++
@@ -125,8 +125,61 @@ func (f *fsck) records(ctx context.Context) error {
 	return nil
 }
 
-// dropRecord removes an unreadable record; unless it is of an ACI that is
-// still there, from which it can be made anew.
+// badRecord makes the record of an ACI anew from its archive. Nothing says
+// which layers an OCI image had: it goes.
+func (f *fsck) badRecord(ctx context.Context, key appc.ImageID, cause error) {
+	if _, err := os.Lstat(f.s.aciPath(key)); err == nil {
+		f.add(BadRecord, string(key), cause.Error(), "made it anew from the archive", func() error { return f.restore(ctx, key) })
+		return
+	}
+	f.add(BadRecord, string(key), cause.Error(), "removed the image; fetch it again", func() error { return f.dropRecord(ctx, key) })
+}
+
+// restore writes the record of a stored archive.
+func (f *fsck) restore(ctx context.Context, key appc.ImageID) error {
+	l, err := f.s.keyLock(ctx, string(key), lock.Exclusive)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	im, st, err := f.rereadACI(ctx, key)
+	if err != nil {
+		return err
+	}
+	if im.id.Key() != key {
+		return &IDError{Got: im.id, Want: key}
+	}
+	if err := f.s.writeManifest(key, im.data); err != nil {
+		return err
+	}
+	return f.s.writeRecord(&Record{
+		Version: recordVersion, ID: im.id, Kind: ACI, Name: im.manifest.Name, Labels: im.manifest.Labels,
+		Size: im.size, Imported: st.ModTime().UTC(),
+	})
+}
+
+// rereadACI takes manifest and ID from a stored archive.
+func (f *fsck) rereadACI(ctx context.Context, key appc.ImageID) (*aciImport, fs.FileInfo, error) {
+	file, err := os.Open(f.s.aciPath(key))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = file.Close() }()
+	st, err := file.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	im := &aciImport{s: f.s}
+	h := sha512.New()
+	out := &meter{h: h, max: streamCap(f.s.limits), what: "bytes in its stream"}
+	if _, err := decompressed(ctx, file, out, im.validate, func() {}); err != nil {
+		return nil, nil, err
+	}
+	im.id, im.size = appc.ImageIDFromSum(h.Sum(nil)), out.n
+	im.data, err = im.manifest.Marshal()
+	return im, st, err
+}
+
 func (f *fsck) dropRecord(ctx context.Context, key appc.ImageID) error {
 	l, err := f.s.keyLock(ctx, string(key), lock.Exclusive)
 	if err != nil {
@@ -176,21 +229,11 @@ func (f *fsck) manifest(ctx context.Context, rec *Record, cause error) {
 		return
 	}
 	f.add(kind, string(key), cause.Error(), "took the manifest from the archive", func() error {
-		im := &aciImport{s: f.s}
-		file, err := os.Open(f.s.aciPath(key))
+		im, _, err := f.rereadACI(ctx, key)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = file.Close() }()
-		out := &meter{max: streamCap(f.s.limits), what: "bytes in its stream"}
-		if _, err := decompressed(ctx, file, out, im.validate, func() {}); err != nil {
-			return err
-		}
-		data, err := im.manifest.Marshal()
-		if err != nil {
-			return err
-		}
-		return f.s.writeManifest(key, data)
+		return f.s.writeManifest(key, im.data)
 	})
 }
 
@@ -227,11 +270,8 @@ func (f *fsck) lost(ctx context.Context, rec *Record, blob string, cause error) 
 		kind = MissingFile
 	}
 	f.add(kind, string(rec.ID.Key()), fmt.Sprintf("%s: %v", blob, cause), "removed the image; fetch it again", func() error {
-		if d, err := parseDigest(blob); err == nil {
-			// Other images must not take a damaged blob for a good one.
-			if err := unlink(f.s.blobPath(d)); err != nil {
-				return err
-			}
+		if err := f.dropBlob(blob); err != nil {
+			return err
 		}
 		err := f.s.Remove(ctx, rec.ID)
 		if errors.Is(err, ErrNotFound) {
@@ -239,6 +279,19 @@ func (f *fsck) lost(ctx context.Context, rec *Record, blob string, cause error) 
 		}
 		return err
 	})
+}
+
+// dropBlob removes a damaged blob: other imports must not take it for a good one.
+func (f *fsck) dropBlob(blob string) error {
+	d, err := parseDigest(blob)
+	if err != nil {
+		return nil //nolint:nilerr // an archive, which goes with its image
+	}
+	l, err := f.s.tryKeyLock(d.lockKey(), lock.Exclusive)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unlink(f.s.blobPath(d)), l.Close())
 }
 
 // blob verifies a blob that one or more images share, once.
@@ -271,6 +324,23 @@ func (f *fsck) digest(ctx context.Context, d digest) error {
 	return d.check("blob", m.h)
 }
 
+// missingRows adds what an import that was killed did not come to, even
+// without repair: the record is the truth, and the row adds nothing to it.
+func (f *fsck) missingRows(ctx context.Context, missing []appc.ImageID) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := f.s.index.replace(ctx); err != nil {
+		return err
+	}
+	for _, key := range missing {
+		f.report.Problems = append(f.report.Problems, Problem{
+			Kind: NoRow, Subject: string(key), Detail: "image is not in the index", Repair: "added it", Repaired: true,
+		})
+	}
+	return nil
+}
+
 // rows compares the index with the records.
 func (f *fsck) rows(ctx context.Context) error {
 	rows := map[appc.ImageID]imageRow{}
@@ -285,13 +355,14 @@ func (f *fsck) rows(ctx context.Context) error {
 		return err
 	}
 	wrong := len(f.report.Problems)
+	var missing []appc.ImageID
 	err = f.s.eachRecord(func(rec *Record) error {
 		row, ok := rows[rec.ID.Key()]
 		delete(rows, rec.ID.Key())
 		want := rowOf(rec, row.treeSize)
 		switch {
 		case !ok:
-			f.add(NoRow, string(rec.ID.Key()), "image is not in the index", "added it", nil)
+			missing = append(missing, rec.ID.Key())
 		case !sameRow(row, want):
 			f.add(WrongRow, string(rec.ID.Key()), "index disagrees with the image record", "corrected the index", nil)
 		}
@@ -300,6 +371,10 @@ func (f *fsck) rows(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := f.missingRows(ctx, missing); err != nil {
+		return err
+	}
+	wrong += len(missing)
 	for key := range rows {
 		if !f.s.hasRecord(key) {
 			f.add(NoImage, string(key), "index knows an image that is gone", "removed it from the index", nil)

@@ -3,6 +3,7 @@
 package imagestore
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha512"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
+	"github.com/rkt/rkt/v2/pkg/compression"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/layer"
 	"github.com/rkt/rkt/v2/pkg/lock"
@@ -161,12 +163,20 @@ func (im *aciImport) read(ctx context.Context, src io.Reader) error {
 
 // validate checks the layout without unpacking anything.
 func (im *aciImport) validate(ctx context.Context, r io.Reader) (*layer.Result, error) {
-	m, err := aci.Validate(r)
+	br := bufio.NewReaderSize(r, compression.HeadSize)
+	head, err := br.Peek(compression.HeadSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if kind := compression.Detect(head); kind != compression.None {
+		return nil, fmt.Errorf("the archive is compressed twice, inside with %s", kind)
+	}
+	m, err := aci.Validate(br)
 	if err != nil {
 		return nil, err
 	}
 	im.manifest = m
-	return discard(ctx, r)
+	return discard(ctx, br)
 }
 
 // clean removes what was not used.

@@ -233,6 +233,7 @@ func (s *Store) List(ctx context.Context) ([]Info, error) {
 		byKey[rows[i].key] = &rows[i]
 	}
 	list := make([]Info, 0, len(rows))
+	missed := false
 	err = s.eachKey(func(key appc.ImageID, path string) error {
 		info, err := s.info(key, path, byKey[key])
 		if errors.Is(err, fs.ErrNotExist) {
@@ -242,9 +243,14 @@ func (s *Store) List(ctx context.Context) ([]Info, error) {
 			s.log.Warn("skipped an unreadable image record", "image", key, "error", err)
 			return nil
 		}
+		missed = missed || byKey[key] == nil
 		list = append(list, info)
 		return ctx.Err()
 	})
+	if err == nil && missed {
+		// An import was killed between record and row.
+		err = s.index.replace(ctx)
+	}
 	return list, err
 }
 

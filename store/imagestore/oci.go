@@ -184,6 +184,9 @@ func (im *OCIImport) put(ctx context.Context, b blobSpec, open OpenFunc) (later 
 	if err != nil {
 		return nil, errors.Join(err, u.discard(), u.ref.Close())
 	}
+	// The caller's context may end with its PutLayer calls (errgroup); what is
+	// left to do is short and must not be torn off by that.
+	ctx = context.WithoutCancel(ctx)
 	return func() error { return u.finish(ctx, b, !u.haveBlob) }, nil
 }
 

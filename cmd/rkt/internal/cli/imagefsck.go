@@ -59,11 +59,8 @@ func printFsck(d *Deps, r *imagestore.Report, format formatFlag) error {
 	}
 	for _, p := range r.Problems {
 		line := fmt.Sprintf("%s: %s: %s", p.Kind, p.Subject, p.Detail)
-		if p.Repair != "" {
-			line += " (" + p.Repair + ")"
-		}
 		if p.Repaired {
-			line += ", repaired"
+			line += " (repaired: " + p.Repair + ")"
 		}
 		if err := d.printf("%s", oneLine(line)); err != nil {
 			return err
