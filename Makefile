@@ -91,7 +91,8 @@ missing = $$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | g
 apt = @m=$(call missing,$(1)); if [ -z "$$m" ]; then echo "$@: nothing is missing"; else echo "$@: installing" $$m; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$m >/dev/null; fi
 deps: ## packages that rkt and its example need on this machine
-	@command -v go git make >/dev/null && echo "deps: nothing is missing (rkt is one static binary; tests and benchmarks need more: deps-test, deps-bench)"
+	@for p in go git make; do command -v $$p >/dev/null || { echo "deps: install $$p first" >&2; exit 1; }; done
+	@echo "deps: nothing is missing; rkt is one static binary (tests and benchmarks need more: deps-test, deps-bench)"
 deps-test: ## Debian packages the tests need; installs only what is missing; root
 	$(call apt,$(DEPS))
 	@command -v docker-registry >/dev/null || [ -x $(CACHE)/docker-registry/usr/bin/docker-registry ] || { \

@@ -63,7 +63,8 @@ func TestPrepareFiles(t *testing.T) {
 		{"copy", func(c *PrepareConfig) { c.NoOverlay = true }, map[string]string{"stage1/rootfs": "drwxr-xr-x"}, false},
 		{
 			"private users", func(c *PrepareConfig) { c.NoOverlay, c.PrivateUsers = true, true },
-			map[string]string{"stage1/rootfs": "drwxr-xr-x", "private-users-prepared": "-rw-r-----"}, false,
+			map[string]string{"stage1/rootfs": "drwxr-xr-x", "private-users-prepared": "-rw-r-----"},
+			false,
 		},
 	}
 	for _, tt := range tests {

@@ -53,15 +53,13 @@ type Entry struct {
 // comparePaths orders paths component by component, so that a directory comes
 // before what it holds and its content before its next sibling.
 func comparePaths(a, b string) int {
-	if a == "." || b == "." {
-		switch {
-		case a == b:
-			return 0
-		case a == ".":
-			return -1
-		default:
-			return 1
-		}
+	switch {
+	case a == b:
+		return 0
+	case a == ".":
+		return -1
+	case b == ".":
+		return 1
 	}
 	n := min(len(a), len(b))
 	for i := range n {
@@ -106,9 +104,9 @@ func entryFromStat(path string, st *unix.Stat_t) Entry {
 		Mode: st.Mode & 0o7777,
 		UID:  st.Uid,
 		GID:  st.Gid,
-		Sec:  int64(st.Mtim.Sec), Nsec: int64(st.Mtim.Nsec),
+		Sec:  st.Mtim.Sec, Nsec: st.Mtim.Nsec,
 		Ino:  st.Ino,
-		CSec: int64(st.Ctim.Sec), CNsec: int64(st.Ctim.Nsec),
+		CSec: st.Ctim.Sec, CNsec: st.Ctim.Nsec,
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -125,7 +123,7 @@ func entryFromStat(path string, st *unix.Stat_t) Entry {
 		e.Type = FIFO
 	}
 	if e.Type == Char || e.Type == Block {
-		e.Major, e.Minor = unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
+		e.Major, e.Minor = unix.Major(st.Rdev), unix.Minor(st.Rdev)
 		if e.Type == Char && e.Major == 0 && e.Minor == 0 {
 			e.Type = Whiteout
 		}

@@ -46,46 +46,46 @@ func (u *unpacker) flattenOne(ctx context.Context, open func() (io.ReadCloser, e
 
 // touch notes that the present layer supplies a path and so the directories
 // above it: a whiteout of the same layer spares them.
-func (u *unpacker) touch(real string) {
+func (u *unpacker) touch(at string) {
 	if u.mine == nil {
 		return
 	}
-	for p := real; p != "." && !u.mine[p]; p = parentOf(p) {
+	for p := at; p != "." && !u.mine[p]; p = parentOf(p) {
 		u.mine[p] = true
 	}
 }
 
 // removeOthers removes base of u.parent as far as lower layers supplied it.
-func (u *unpacker) removeOthers(base, real string) error {
-	return u.removeOthersAt(u.parent, base, real)
+func (u *unpacker) removeOthers(base, at string) error {
+	return u.removeOthersAt(u.parent, base, at)
 }
 
-func (u *unpacker) removeOthersAt(dirfd int, base, real string) error {
-	if !u.mine[real] {
-		return u.removeAt(dirfd, base, real)
+func (u *unpacker) removeOthersAt(dirfd int, base, at string) error {
+	if !u.mine[at] {
+		return u.removeAt(dirfd, base, at)
 	}
 	fd, err := unix.Openat(dirfd, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil //nolint:nilerr // no directory: what this layer put there stays
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return u.emptyOthers(fd, real)
+	return u.emptyOthers(fd, at)
 }
 
 // emptyOthers removes what lower layers put below a directory.
-func (u *unpacker) emptyOthers(fd int, real string) error {
+func (u *unpacker) emptyOthers(fd int, at string) error {
 	list, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: real, Err: err}
+		return &os.PathError{Op: "open", Path: at, Err: err}
 	}
-	d := os.NewFile(uintptr(list), real)
+	d := os.NewFile(uintptr(list), at)
 	names, err := d.Readdirnames(-1)
 	_ = d.Close()
 	if err != nil {
-		return fmt.Errorf("read directory %q: %w", real, err)
+		return fmt.Errorf("read directory %q: %w", at, err)
 	}
 	for _, name := range names {
-		if err := u.removeOthersAt(fd, name, join(real, name)); err != nil {
+		if err := u.removeOthersAt(fd, name, join(at, name)); err != nil {
 			return err
 		}
 	}
@@ -93,8 +93,8 @@ func (u *unpacker) emptyOthers(fd int, real string) error {
 }
 
 // forget drops all notes about a path and what is below it.
-func (u *unpacker) forget(real string) {
-	below := func(p string) bool { return p == real || strings.HasPrefix(p, real+"/") }
+func (u *unpacker) forget(at string) {
+	below := func(p string) bool { return p == at || strings.HasPrefix(p, at+"/") }
 	for p := range u.dirs {
 		if below(p) {
 			delete(u.dirs, p)

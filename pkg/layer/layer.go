@@ -31,7 +31,7 @@ type Limits struct {
 // that comes from outside has a cap").
 func DefaultLimits() Limits {
 	return Limits{
-		Entries:   2_000_000,
+		Entries:   1_000_000,
 		Bytes:     128 << 30,
 		Path:      4095,
 		Manifest:  4 << 20,

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (u *unpacker) setXattrs(fd int, real string, h *tar.Header) error {
+func (u *unpacker) setXattrs(fd int, at string, h *tar.Header) error {
 	xattrs, err := xattrsOf(h, u.o.Limits)
 	if err != nil {
 		return err
 	}
 	for _, x := range xattrs {
 		if err := unix.Fsetxattr(fd, x.Name, []byte(x.Value), 0); err != nil {
-			return &os.PathError{Op: "setxattr " + x.Name, Path: real, Err: err}
+			return &os.PathError{Op: "setxattr " + x.Name, Path: at, Err: err}
 		}
 	}
 	return nil

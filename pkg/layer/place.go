@@ -38,13 +38,13 @@ func (u *unpacker) enter(name string) error {
 	if err != nil {
 		return err
 	}
-	real, err := u.realPath(fd, name)
+	at, err := u.realPath(fd, name)
 	if err != nil {
 		_ = unix.Close(fd)
 		return err
 	}
 	u.forgetParent()
-	u.parent, u.parentName, u.parentReal = fd, name, real
+	u.parent, u.parentName, u.parentReal = fd, name, at
 	return nil
 }
 
@@ -102,10 +102,10 @@ func (u *unpacker) makeDir(dir, base, prefix string) error {
 	if err != nil {
 		return err
 	}
-	real := join(realDir, base)
-	opaque := u.whited[real]
+	at := join(realDir, base)
+	opaque := u.whited[at]
 	if opaque {
-		if err := u.unhide(parent, base, real); err != nil {
+		if err := u.unhide(parent, base, at); err != nil {
 			return err
 		}
 	}
@@ -116,10 +116,10 @@ func (u *unpacker) makeDir(dir, base, prefix string) error {
 	if err != nil {
 		return &os.PathError{Op: "mkdir", Path: prefix, Err: err}
 	}
-	u.res.implicit[real] = true
-	u.touch(real)
+	u.res.implicit[at] = true
+	u.touch(at)
 	if u.res.shadow != nil {
-		u.res.shadow[real] = &Entry{Path: real, Type: Directory, Mode: 0o755, Implicit: true, Opaque: opaque}
+		u.res.shadow[at] = &Entry{Path: at, Type: Directory, Mode: 0o755, Implicit: true, Opaque: opaque}
 		return nil
 	}
 	fd, err := unix.Openat(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -127,11 +127,11 @@ func (u *unpacker) makeDir(dir, base, prefix string) error {
 		return &os.PathError{Op: "open", Path: prefix, Err: err}
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if err := chownMode(fd, real, 0, 0, 0o755); err != nil {
+	if err := chownMode(fd, at, 0, 0, 0o755); err != nil {
 		return err
 	}
 	if opaque {
-		return u.setOpaque(fd, real)
+		return u.setOpaque(fd, at)
 	}
 	return nil
 }
@@ -165,54 +165,54 @@ func (u *unpacker) place(base string, h *tar.Header, content io.Reader) error {
 	if len(base) > 255 {
 		return &LimitError{What: "bytes in a name's component", Max: 255}
 	}
-	real := join(u.parentReal, base)
-	u.touch(real)
+	at := join(u.parentReal, base)
+	u.touch(at)
 	if h.Typeflag == tar.TypeDir {
-		return u.directory(base, real, h)
+		return u.directory(base, at, h)
 	}
-	if err := u.makeRoom(base, real); err != nil {
+	if err := u.makeRoom(base, at); err != nil {
 		return err
 	}
 	if u.res.shadow != nil {
-		return u.shadowEntry(base, real, h, content)
+		return u.shadowEntry(base, at, h, content)
 	}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
-		return u.regular(base, real, h, content)
+		return u.regular(base, at, h, content)
 	case tar.TypeLink:
-		return u.hardLink(base, real, h)
+		return u.hardLink(base, at, h)
 	case tar.TypeSymlink:
-		return u.symlink(base, real, h)
+		return u.symlink(base, at, h)
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		return u.node(base, real, h)
+		return u.node(base, at, h)
 	}
 	return fmt.Errorf("unsupported type: %v", h.Typeflag)
 }
 
 // makeRoom removes what this layer put at base before: in an OCI layer the
 // last entry of a name wins.
-func (u *unpacker) makeRoom(base, real string) error {
-	if u.whited[real] {
-		return u.unhide(u.parent, base, real)
+func (u *unpacker) makeRoom(base, at string) error {
+	if u.whited[at] {
+		return u.unhide(u.parent, base, at)
 	}
 	var st unix.Stat_t
 	err := unix.Fstatat(u.parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if _, ok := u.res.shadow[real]; errors.Is(err, unix.ENOENT) && !ok {
+	if _, ok := u.res.shadow[at]; errors.Is(err, unix.ENOENT) && !ok {
 		return nil
 	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return &os.PathError{Op: "lstat", Path: real, Err: err}
+		return &os.PathError{Op: "lstat", Path: at, Err: err}
 	}
 	if u.o.ACI {
-		return duplicate(join("rootfs", real))
+		return duplicate(join("rootfs", at))
 	}
-	return u.remove(base, real)
+	return u.remove(base, at)
 }
 
 // remove deletes base from u.parent with everything below it.
-func (u *unpacker) remove(base, real string) error { return u.removeAt(u.parent, base, real) }
+func (u *unpacker) remove(base, at string) error { return u.removeAt(u.parent, base, at) }
 
-func (u *unpacker) removeAt(dirfd int, base, real string) error {
+func (u *unpacker) removeAt(dirfd int, base, at string) error {
 	dir, err := os.OpenRoot(procPath(dirfd, ""))
 	if err != nil {
 		return err
@@ -221,88 +221,88 @@ func (u *unpacker) removeAt(dirfd int, base, real string) error {
 	if err := dir.RemoveAll(base); err != nil {
 		return err
 	}
-	u.forget(real)
+	u.forget(at)
 	return nil
 }
 
-func (u *unpacker) directory(base, real string, h *tar.Header) error {
-	opaque := u.whited[real]
+func (u *unpacker) directory(base, at string, h *tar.Header) error {
+	opaque := u.whited[at]
 	if opaque {
-		if err := u.unhide(u.parent, base, real); err != nil {
+		if err := u.unhide(u.parent, base, at); err != nil {
 			return err
 		}
 	}
 	err := unix.Mkdirat(u.parent, base, 0o755)
 	if errors.Is(err, unix.EEXIST) {
-		err = u.overExisting(base, real)
+		err = u.overExisting(base, at)
 	}
 	if err != nil {
-		return &os.PathError{Op: "mkdir", Path: real, Err: err}
+		return &os.PathError{Op: "mkdir", Path: at, Err: err}
 	}
 	fd, err := unix.Openat(u.parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: real, Err: err}
+		return &os.PathError{Op: "open", Path: at, Err: err}
 	}
 	defer func() { _ = unix.Close(fd) }()
-	delete(u.res.implicit, real)
-	u.dirs[real] = h
-	if err := u.dirMeta(fd, real, h); err != nil {
+	delete(u.res.implicit, at)
+	u.dirs[at] = h
+	if err := u.dirMeta(fd, at, h); err != nil {
 		return err
 	}
 	if opaque {
-		return u.setOpaque(fd, real)
+		return u.setOpaque(fd, at)
 	}
 	return nil
 }
 
 // overExisting keeps a directory that is there and replaces anything else.
-func (u *unpacker) overExisting(base, real string) error {
+func (u *unpacker) overExisting(base, at string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(u.parent, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
-	if u.o.ACI && (!isDir || u.dirs[real] != nil) {
-		return duplicate(join("rootfs", real))
+	if u.o.ACI && (!isDir || u.dirs[at] != nil) {
+		return duplicate(join("rootfs", at))
 	}
 	if isDir {
 		return nil
 	}
-	if err := u.remove(base, real); err != nil {
+	if err := u.remove(base, at); err != nil {
 		return err
 	}
 	return unix.Mkdirat(u.parent, base, 0o755)
 }
 
 // dirMeta gives a directory everything but its times.
-func (u *unpacker) dirMeta(fd int, real string, h *tar.Header) error {
+func (u *unpacker) dirMeta(fd int, at string, h *tar.Header) error {
 	if u.res.shadow != nil {
-		e, err := shadowOf(real, h, u.o.Limits)
+		e, err := shadowOf(at, h, u.o.Limits)
 		if err != nil {
 			return err
 		}
-		if old := u.res.shadow[real]; old != nil {
+		if old := u.res.shadow[at]; old != nil {
 			e.Opaque = old.Opaque
 		}
-		u.res.shadow[real] = e
+		u.res.shadow[at] = e
 		return nil
 	}
 	uid, gid, err := owner(h)
 	if err != nil {
 		return err
 	}
-	if err := chownMode(fd, real, uid, gid, modeOf(h)); err != nil {
+	if err := chownMode(fd, at, uid, gid, modeOf(h)); err != nil {
 		return err
 	}
-	return u.setXattrs(fd, real, h)
+	return u.setXattrs(fd, at, h)
 }
 
-func (u *unpacker) regular(base, real string, h *tar.Header, content io.Reader) error {
+func (u *unpacker) regular(base, at string, h *tar.Header, content io.Reader) error {
 	fd, err := unix.Openat(u.parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return &os.PathError{Op: "create", Path: real, Err: err}
+		return &os.PathError{Op: "create", Path: at, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), real)
+	f := os.NewFile(uintptr(fd), at)
 	if err := u.fill(f, h, content); err != nil {
 		_ = f.Close()
 		return err
@@ -336,19 +336,19 @@ func (u *unpacker) fill(f *os.File, h *tar.Header, content io.Reader) error {
 	return nil
 }
 
-func (u *unpacker) symlink(base, real string, h *tar.Header) error {
+func (u *unpacker) symlink(base, at string, h *tar.Header) error {
 	uid, gid, err := owner(h)
 	if err != nil {
 		return err
 	}
 	if err := unix.Symlinkat(h.Linkname, u.parent, base); err != nil {
-		return &os.PathError{Op: "symlink", Path: real, Err: err}
+		return &os.PathError{Op: "symlink", Path: at, Err: err}
 	}
-	return u.finishNode(base, real, uid, gid, h)
+	return u.finishNode(base, at, uid, gid, h)
 }
 
 // node makes devices and FIFOs. Device 0:0 is overlayfs's whiteout.
-func (u *unpacker) node(base, real string, h *tar.Header) error {
+func (u *unpacker) node(base, at string, h *tar.Header) error {
 	mode, dev := uint32(unix.S_IFIFO), 0
 	if h.Typeflag != tar.TypeFifo {
 		mode = unix.S_IFBLK
@@ -366,9 +366,9 @@ func (u *unpacker) node(base, real string, h *tar.Header) error {
 		return err
 	}
 	if err := unix.Mknodat(u.parent, base, mode|0o600, dev); err != nil {
-		return &os.PathError{Op: "mknod", Path: real, Err: err}
+		return &os.PathError{Op: "mknod", Path: at, Err: err}
 	}
-	if err := u.finishNode(base, real, uid, gid, h); err != nil {
+	if err := u.finishNode(base, at, uid, gid, h); err != nil {
 		return err
 	}
 	// fchmodat has no NOFOLLOW before Linux 6.6; the node was made just above
@@ -387,20 +387,20 @@ func deviceOf(h *tar.Header) (major, minor uint32, err error) {
 	return uint32(h.Devmajor), uint32(h.Devminor), nil
 }
 
-func (u *unpacker) finishNode(base, real string, uid, gid int, h *tar.Header) error {
+func (u *unpacker) finishNode(base, at string, uid, gid int, h *tar.Header) error {
 	if err := unix.Fchownat(u.parent, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return &os.PathError{Op: "lchown", Path: real, Err: err}
+		return &os.PathError{Op: "lchown", Path: at, Err: err}
 	}
 	ts := timesOf(h)
 	if err := unix.UtimesNanoAt(u.parent, base, ts[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return &os.PathError{Op: "utimensat", Path: real, Err: err}
+		return &os.PathError{Op: "utimensat", Path: at, Err: err}
 	}
 	return nil
 }
 
 // hardLink links to a file of the same layer, wherever links inside the tree
 // lead; the target itself is not followed.
-func (u *unpacker) hardLink(base, real string, h *tar.Header) error {
+func (u *unpacker) hardLink(base, at string, h *tar.Header) error {
 	dirfd, name, err := u.linkTarget(h.Linkname)
 	if err != nil {
 		return err
@@ -417,11 +417,11 @@ func (u *unpacker) hardLink(base, real string, h *tar.Header) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return fmt.Errorf("hard link to %q, which is a directory", h.Linkname)
 	}
-	if entryFromStat(real, &st).Type == Whiteout {
+	if entryFromStat(at, &st).Type == Whiteout {
 		return fmt.Errorf("hard link to %q, which this layer removes", h.Linkname)
 	}
 	if err := unix.Linkat(dirfd, name, u.parent, base, 0); err != nil {
-		return &os.LinkError{Op: "link", Old: h.Linkname, New: real, Err: err}
+		return &os.LinkError{Op: "link", Old: h.Linkname, New: at, Err: err}
 	}
 	return nil
 }

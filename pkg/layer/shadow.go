@@ -15,7 +15,7 @@ import (
 // metadata stay in Result.shadow, from which the index is written.
 
 // shadowOf makes the index entry a header asks for.
-func shadowOf(real string, h *tar.Header, l Limits) (*Entry, error) {
+func shadowOf(at string, h *tar.Header, l Limits) (*Entry, error) {
 	uid, gid, err := owner(h)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func shadowOf(real string, h *tar.Header, l Limits) (*Entry, error) {
 		return nil, err
 	}
 	e := &Entry{
-		Path: real, Mode: modeOf(h), UID: uint32(uid), GID: uint32(gid), Xattrs: xattrs,
+		Path: at, Mode: modeOf(h), UID: uint32(uid), GID: uint32(gid), Xattrs: xattrs,
 		Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond()),
 	}
 	switch h.Typeflag {
@@ -51,29 +51,29 @@ func shadowOf(real string, h *tar.Header, l Limits) (*Entry, error) {
 	return e, nil
 }
 
-func (u *unpacker) shadowEntry(base, real string, h *tar.Header, content io.Reader) error {
+func (u *unpacker) shadowEntry(base, at string, h *tar.Header, content io.Reader) error {
 	if h.Typeflag == tar.TypeLink {
-		return u.shadowLink(base, real, h)
+		return u.shadowLink(base, at, h)
 	}
-	e, err := shadowOf(real, h, u.o.Limits)
+	e, err := shadowOf(at, h, u.o.Limits)
 	if err != nil {
 		return err
 	}
 	if e.Type == Regular {
-		if err := u.shadowContent(base, real, h, content); err != nil {
+		if err := u.shadowContent(base, at, h, content); err != nil {
 			return err
 		}
 	}
-	u.res.shadow[real] = e
+	u.res.shadow[at] = e
 	return nil
 }
 
-func (u *unpacker) shadowContent(base, real string, h *tar.Header, content io.Reader) error {
+func (u *unpacker) shadowContent(base, at string, h *tar.Header, content io.Reader) error {
 	fd, err := unix.Openat(u.parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return &os.PathError{Op: "create", Path: real, Err: err}
+		return &os.PathError{Op: "create", Path: at, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), real)
+	f := os.NewFile(uintptr(fd), at)
 	if err := u.freeSpace(h.Size); err != nil {
 		_ = f.Close()
 		return err
@@ -86,7 +86,7 @@ func (u *unpacker) shadowContent(base, real string, h *tar.Header, content io.Re
 }
 
 // shadowLink shares the entry and, where there is one, the file of its target.
-func (u *unpacker) shadowLink(base, real string, h *tar.Header) error {
+func (u *unpacker) shadowLink(base, at string, h *tar.Header) error {
 	target, err := cleanName(h.Linkname, u.o.Limits.Path)
 	if err != nil {
 		return fmt.Errorf("hard link to %q: %w", h.Linkname, err)
@@ -97,7 +97,7 @@ func (u *unpacker) shadowLink(base, real string, h *tar.Header) error {
 	}
 	if e.Type == Regular {
 		if err := unix.Linkat(u.root, target, u.parent, base, 0); err != nil {
-			return &os.LinkError{Op: "link", Old: h.Linkname, New: real, Err: err}
+			return &os.LinkError{Op: "link", Old: h.Linkname, New: at, Err: err}
 		}
 	}
 	// One inode number per group of names is all the index needs.
@@ -105,7 +105,7 @@ func (u *unpacker) shadowLink(base, real string, h *tar.Header) error {
 		e.Ino = uint64(len(u.res.shadow)) + 1
 	}
 	twin := *e
-	twin.Path = real
-	u.res.shadow[real] = &twin
+	twin.Path = at
+	u.res.shadow[at] = &twin
 	return nil
 }

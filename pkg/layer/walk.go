@@ -41,7 +41,7 @@ func walkTree(ctx context.Context, root string, xattrs bool, fn func(*Entry) err
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: root, Err: err}
 	}
-	w := &walker{ctx: ctx, xattr: xattrs, links: map[uint64]string{}, dev: uint64(st.Dev), fn: fn}
+	w := &walker{ctx: ctx, xattr: xattrs, links: map[uint64]string{}, dev: st.Dev, fn: fn}
 	e := entryFromStat(".", &st)
 	if err := w.details(fd, "", &e); err != nil {
 		return err
@@ -75,7 +75,7 @@ func (w *walker) entry(dirfd int, path, name string) error {
 		return &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	e := entryFromStat(path, &st)
-	if e.Type == 0 || uint64(st.Dev) != w.dev {
+	if e.Type == 0 || st.Dev != w.dev {
 		return &ChangedError{Path: path, What: "not a file of this tree"}
 	}
 	if e.Type != Directory && st.Nlink > 1 {

@@ -51,63 +51,63 @@ func (u *unpacker) whiteout(name string) (bool, error) {
 // hide makes base of u.parent a whiteout. A directory this layer already
 // supplies becomes opaque instead; another file hides the lower one anyway.
 func (u *unpacker) hide(base string) error {
-	real := join(u.parentReal, base)
+	at := join(u.parentReal, base)
 	if u.mine != nil {
-		return u.removeOthers(base, real)
+		return u.removeOthers(base, at)
 	}
 	var st unix.Stat_t
 	err := unix.Fstatat(u.parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		fd, err := unix.Openat(u.parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return &os.PathError{Op: "open", Path: real, Err: err}
+			return &os.PathError{Op: "open", Path: at, Err: err}
 		}
 		defer func() { _ = unix.Close(fd) }()
-		return u.setOpaque(fd, real)
+		return u.setOpaque(fd, at)
 	}
-	if _, ok := u.res.shadow[real]; err == nil || ok {
+	if _, ok := u.res.shadow[at]; err == nil || ok {
 		return nil
 	}
-	u.whited[real] = true
+	u.whited[at] = true
 	if u.res.shadow != nil {
-		u.res.shadow[real] = &Entry{Path: real, Type: Whiteout}
+		u.res.shadow[at] = &Entry{Path: at, Type: Whiteout}
 		return nil
 	}
 	if err := unix.Mknodat(u.parent, base, unix.S_IFCHR, 0); err != nil {
-		return &os.PathError{Op: "whiteout", Path: real, Err: err}
+		return &os.PathError{Op: "whiteout", Path: at, Err: err}
 	}
 	ts := [2]unix.Timespec{}
 	return unix.UtimesNanoAt(u.parent, base, ts[:], unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // unhide removes a whiteout of this layer, because the layer supplies the path.
-func (u *unpacker) unhide(parent int, base, real string) error {
-	delete(u.whited, real)
+func (u *unpacker) unhide(parent int, base, at string) error {
+	delete(u.whited, at)
 	if u.res.shadow != nil {
-		delete(u.res.shadow, real)
+		delete(u.res.shadow, at)
 		return nil
 	}
 	if err := unix.Unlinkat(parent, base, 0); err != nil {
-		return &os.PathError{Op: "unlink", Path: real, Err: err}
+		return &os.PathError{Op: "unlink", Path: at, Err: err}
 	}
 	return nil
 }
 
-func (u *unpacker) setOpaque(fd int, real string) error {
+func (u *unpacker) setOpaque(fd int, at string) error {
 	if u.mine != nil {
-		return u.emptyOthers(fd, real)
+		return u.emptyOthers(fd, at)
 	}
 	if u.res.shadow != nil {
-		e := u.res.shadow[real]
+		e := u.res.shadow[at]
 		if e == nil {
-			e = &Entry{Path: real, Type: Directory, Mode: 0o755, Implicit: true}
-			u.res.shadow[real] = e
+			e = &Entry{Path: at, Type: Directory, Mode: 0o755, Implicit: true}
+			u.res.shadow[at] = e
 		}
 		e.Opaque = true
 		return nil
 	}
 	if err := unix.Fsetxattr(fd, opaqueXattr, []byte("y"), 0); err != nil {
-		return &os.PathError{Op: "mark opaque", Path: real, Err: err}
+		return &os.PathError{Op: "mark opaque", Path: at, Err: err}
 	}
 	return nil
 }

@@ -26,11 +26,13 @@ func TestOptions(t *testing.T) {
 		{"chain", Mount{Lowers: []string{"/a", "/b"}, Upper: "/u", Work: "/w"}, "lowerdir=/a:/b,upperdir=/u,workdir=/w"},
 		{"read-only", Mount{Lowers: []string{"/a", "/b"}}, "lowerdir=/a:/b"},
 		{
-			"escapes", Mount{Lowers: []string{`/a:b,c\d`, "/e"}, Upper: "/u:,", Work: `/w\`},
+			"escapes",
+			Mount{Lowers: []string{`/a:b,c\d`, "/e"}, Upper: "/u:,", Work: `/w\`},
 			`lowerdir=/a\:b\,c\\d:/e,upperdir=/u\:\,,workdir=/w\\`,
 		},
 		{
-			"label", Mount{Lowers: []string{"/a"}, Upper: "/u", Work: "/w", Context: "system_u:object_r:x:s0:c1,c2"},
+			"label",
+			Mount{Lowers: []string{"/a"}, Upper: "/u", Work: "/w", Context: "system_u:object_r:x:s0:c1,c2"},
 			`lowerdir=/a,upperdir=/u,workdir=/w,context="system_u:object_r:x:s0:c1,c2"`,
 		},
 	}
@@ -180,8 +182,11 @@ func mountLowers(t *testing.T, n int) {
 			return fmt.Errorf("working directory changed")
 		}
 		top, err := os.ReadFile(m.Target + "/top")
-		if err != nil || string(top) != "0" {
-			return fmt.Errorf("top = %q, %v; want the first lower directory's", top, err)
+		if err != nil {
+			return err
+		}
+		if string(top) != "0" {
+			return fmt.Errorf("top = %q; want the first lower directory's", top)
 		}
 		if _, err := os.Stat(fmt.Sprintf("%s/file%d", m.Target, n-1)); err != nil {
 			return err

@@ -38,7 +38,7 @@ func Supported(dir string) error {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	switch int64(st.Type) {
+	switch st.Type {
 	case aufsMagic:
 		return &UnsupportedError{"unsupported filesystem: aufs"}
 	case zfsMagic:

@@ -4,7 +4,6 @@ package imagestore
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"time"
@@ -147,14 +146,11 @@ func (t *tx) putImage(r imageRow) error {
 }
 
 func (t *tx) insertImage(r *imageRow) error {
-	labels, err := json.Marshal(r.labels)
-	if err != nil {
-		return err
-	}
+	labels := packLabels(r.labels)
 	imported, used := r.imported.UTC(), r.lastUsed.UTC()
-	sum := rowSum(string(r.key), string(r.name), imported, used, r.latest, r.size, r.treeSize, string(r.kind), string(labels))
+	sum := rowSum(string(r.key), string(r.name), imported, used, r.latest, r.size, r.treeSize, string(r.kind), labels)
 	return t.run("INSERT INTO aciinfo ("+imageColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);",
-		string(r.key), string(r.name), imported, used, r.latest, r.size, r.treeSize, string(r.kind), string(labels), sum)
+		string(r.key), string(r.name), imported, used, r.latest, r.size, r.treeSize, string(r.kind), labels, sum)
 }
 
 // deleteImage drops the row of an image and those of its remotes.
@@ -217,7 +213,46 @@ func scanImage(row []any) (r imageRow, err error) {
 		return r, fmt.Errorf("bad row %q", row)
 	}
 	r.key, r.name, r.kind = appc.ImageID(key), appc.Identifier(name), Kind(kind)
-	return r, json.Unmarshal([]byte(labels), &r.labels)
+	if r.labels, ok = unpackLabels(labels); !ok {
+		return r, fmt.Errorf("bad labels in row %q", key)
+	}
+	return r, nil
+}
+
+// packLabels writes names and values, each after its length: a list of
+// thousands of images decodes them all, and JSON would take most of its time.
+func packLabels(labels appc.Labels) string {
+	var b []byte
+	for _, l := range labels {
+		for _, s := range []string{string(l.Name), l.Value} {
+			b = binary.AppendUvarint(b, uint64(len(s)))
+			b = append(b, s...)
+		}
+	}
+	return string(b)
+}
+
+func unpackLabels(packed string) (appc.Labels, bool) {
+	var labels appc.Labels
+	b := []byte(packed)
+	next := func() (string, bool) {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)-w) {
+			return "", false
+		}
+		s := string(b[w : w+int(n)])
+		b = b[w+int(n):]
+		return s, true
+	}
+	for len(b) > 0 {
+		name, ok := next()
+		value, ok2 := next()
+		if !ok || !ok2 {
+			return nil, false
+		}
+		labels = append(labels, appc.Label{Name: appc.Identifier(name), Value: value})
+	}
+	return labels, true
 }
 
 func scanRemote(row []any) (r remoteRow, err error) {

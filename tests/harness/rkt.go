@@ -16,7 +16,7 @@ import (
 )
 
 // Timeout is how long any one command may take before it counts as hanging.
-const Timeout = 3 * time.Minute
+const Timeout = 10 * time.Minute
 
 // Host is one data directory and the rkt that works on it.
 type Host struct {

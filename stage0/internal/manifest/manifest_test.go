@@ -165,27 +165,32 @@ func TestGenerateErrors(t *testing.T) {
 	}{
 		{"two of one name", plain, []App{{}, {}}, []Image{hello, hello}, "error: multiple apps with name hello"},
 		{
-			"no section", plain, []App{{}},
+			"no section", plain,
+			[]App{{}},
 			[]Image{testImage(t, "example.com/base", "")},
 			"error: image " + key + " has no app section and --exec argument is not provided",
 		},
 		{
-			"empty exec", plain, []App{{}},
+			"empty exec", plain,
+			[]App{{}},
 			[]Image{testImage(t, "example.com/base", `{"user":"0","group":"0"}`)},
 			`image "example.com/base" has an empty "exec" (try --exec=BINARY)`,
 		},
 		{
-			"unknown isolator", plain, []App{{}},
+			"unknown isolator", plain,
+			[]App{{}},
 			[]Image{testImage(t, "example.com/base", `{"exec":["/x"],"user":"0","group":"0","isolators":[{"name":"example.com/moat","value":1}]}`)},
 			`app "base": unknown isolator "example.com/moat": rkt cannot enforce it`,
 		},
 		{
-			"port of no app", ported(appc.ExposedPort{Name: "https", HostPort: 1}), []App{{}},
+			"port of no app", ported(appc.ExposedPort{Name: "https", HostPort: 1}),
+			[]App{{}},
 			[]Image{hello},
 			`port name "https" could not be found in any apps`,
 		},
 		{
-			"port of two apps", ported(appc.ExposedPort{Name: "http", HostPort: 1}), []App{{}, {Name: "b"}},
+			"port of two apps", ported(appc.ExposedPort{Name: "http", HostPort: 1}),
+			[]App{{}, {Name: "b"}},
 			[]Image{hello, hello},
 			`port name "http" defined multiple apps`,
 		},
