@@ -17,6 +17,8 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/atomicfile"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -40,7 +42,7 @@ func Export(ctx context.Context, p *pod.Pod, c ExportConfig) error {
 		return fmt.Errorf("extension must be .aci (given %s)", c.Output)
 	}
 	if p.State() != pod.Exited && p.State() != pod.ExitedGarbage {
-		return errors.New("pod is not exited. Only exited pods can be exported")
+		return c.notExited(p)
 	}
 	m, err := p.Manifest()
 	if err != nil {
@@ -59,6 +61,15 @@ func Export(ctx context.Context, p *pod.Pod, c ExportConfig) error {
 		return err
 	}
 	return c.writeOutput(func(w io.Writer) error { return x.pack(ctx, w) })
+}
+
+// notExited is the refusal of pods that may still change.
+func (c *ExportConfig) notExited(p *pod.Pod) error {
+	err := errors.New("pod is not exited. Only exited pods can be exported")
+	if p.State() == pod.Running {
+		return hint.With(err, "stop it first with \"rkt stop %s\"", p.UUID())
+	}
+	return err
 }
 
 // export is what is known of an app before it is packed.
@@ -105,7 +116,7 @@ func (c *ExportConfig) layers(ctx context.Context, p *pod.Pod, app appc.Name) ([
 	}
 	tree, err := c.Trees.Get(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("tree %s of app %q: %w", id, app, err)
+		return nil, fmt.Errorf("image of app %q: %w", app, err)
 	}
 	rel := poddir.OverlayUpper(id, app.String())
 	upper, err := p.OpenDir(rel)
@@ -167,8 +178,12 @@ func (x *export) packCopy(ctx context.Context, w io.Writer) error {
 // writeOutput fills a temporary file beside the output and moves it there.
 func (c *ExportConfig) writeOutput(fill func(io.Writer) error) (err error) {
 	exists := errors.New("target file exists (try --overwrite)")
-	if _, err := os.Lstat(c.Output); err == nil && !c.Overwrite {
+	switch st, err := os.Lstat(c.Output); {
+	case err != nil:
+	case !c.Overwrite:
 		return exists
+	case st.IsDir():
+		return &os.PathError{Op: "overwrite", Path: c.Output, Err: unix.EISDIR}
 	}
 	f, err := os.CreateTemp(filepath.Dir(c.Output), "."+filepath.Base(c.Output)+".tmp-")
 	if err != nil {
@@ -184,16 +199,37 @@ func (c *ExportConfig) writeOutput(fill func(io.Writer) error) (err error) {
 	if err = fill(buffered); err != nil {
 		return err
 	}
-	if err = errors.Join(buffered.Flush(), f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err = buffered.Flush(); err != nil {
 		return fmt.Errorf("write output: %w", err)
+	}
+	err = c.finish(f)
+	if errors.Is(err, unix.EEXIST) && !c.Overwrite {
+		return exists
+	}
+	return err
+}
+
+// FinishError says that an output was written in full, but could not be
+// finished: closed, made durable, given its name.
+type FinishError struct{ err error }
+
+func (e *FinishError) Error() string { return fmt.Sprintf("finish output: %v", e.err) }
+func (e *FinishError) Unwrap() error { return e.err }
+
+// finish gives a written file the name of the output.
+func (c *ExportConfig) finish(f *os.File) error {
+	if err := errors.Join(f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return &FinishError{err}
 	}
 	flags := uint(unix.RENAME_NOREPLACE)
 	if c.Overwrite {
 		flags = 0
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, c.Output, flags)
-	if errors.Is(err, unix.EEXIST) {
-		err = exists
+	if err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, c.Output, flags); err != nil {
+		return &FinishError{&os.LinkError{Op: "rename", Old: f.Name(), New: c.Output, Err: err}}
 	}
-	return err
+	if err := atomicfile.SyncDir(filepath.Dir(c.Output)); err != nil {
+		return &FinishError{err}
+	}
+	return nil
 }

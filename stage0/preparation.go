@@ -13,6 +13,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/stage0/internal/manifest"
@@ -136,7 +137,7 @@ func (pr *preparation) appNames() ([]appc.Name, error) {
 			return nil, err
 		}
 		if seen[name] {
-			return nil, fmt.Errorf("error: multiple apps with name %s", name)
+			return nil, hint.With(fmt.Errorf("error: multiple apps with name %s", name), "give one of them another name with --name")
 		}
 		seen[name] = true
 		pr.names = append(pr.names, name)

@@ -98,10 +98,10 @@ func (c *PrepareConfig) plan() (*plan, error) {
 	pl := &plan{}
 	var err error
 	if pl.stage1, err = c.Images.Manifest(c.Stage1); err != nil {
-		return nil, fmt.Errorf("manifest of stage1 image %s: %w", c.Stage1, err)
+		return nil, fmt.Errorf("manifest of stage1 image %s: %w", c.Stage1.Key(), err)
 	}
 	if _, err := entrypoint.Lookup(pl.stage1, entrypoint.AnnotationRun); err != nil {
-		return nil, fmt.Errorf("stage1 image %s: %w", c.Stage1, err)
+		return nil, fmt.Errorf("stage1 image %s: %w", c.Stage1.Key(), err)
 	}
 	if c.Mutable {
 		if err := entrypoint.CheckMutable(pl.stage1); err != nil {

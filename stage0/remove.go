@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
@@ -46,7 +47,7 @@ func (c *CollectConfig) claim(ctx context.Context, p *pod.Pod) error {
 	case pod.Gone:
 		return nil
 	case pod.Running:
-		return fmt.Errorf("pod %q is currently running", p.UUID())
+		return hint.With(fmt.Errorf("pod %q is currently running", p.UUID()), "stop it first with \"rkt stop %s\"", p.UUID())
 	case pod.Embryo, pod.Preparing:
 		return fmt.Errorf("pod %q is currently being prepared", p.UUID())
 	case pod.Deleting:

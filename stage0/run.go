@@ -171,7 +171,7 @@ func (r *start) mountStage1(ctx context.Context) error {
 func (r *start) mount(ctx context.Context, treeID, app, target string) error {
 	tree, err := r.Trees.Get(ctx, treeID)
 	if err != nil {
-		return fmt.Errorf("tree %s: %w", treeID, err)
+		return err
 	}
 	return rootfs.Overlay{
 		PodDir: r.pod.Path(),

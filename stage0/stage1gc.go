@@ -113,7 +113,7 @@ func (e *Env) stage1Roots(ctx context.Context, p *pod.Pod) ([]string, error) {
 		if getErr == nil && len(tree.Lowers) > 0 {
 			return tree.Lowers, nil
 		}
-		err = fmt.Errorf("tree %s of stage1: %w", id, getErr)
+		err = fmt.Errorf("stage1: %w", getErr)
 	}
 	if usesOverlay {
 		return nil, err

@@ -113,7 +113,7 @@ func appcFromQuery(name string, query url.Values) (Point, error) {
 
 func layoutFromQuery(path string, query url.Values) (OCILayout, error) {
 	l := OCILayout{Path: path, Ref: query.Get("ref"), Digest: query.Get("digest")}
-	if l.Digest != "" && !digestPattern.MatchString(l.Digest) {
+	if l.Digest != "" && !digestPattern().MatchString(l.Digest) {
 		return OCILayout{}, fmt.Errorf("invalid digest %q", l.Digest)
 	}
 	return l, nil

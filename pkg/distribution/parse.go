@@ -8,15 +8,16 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rkt/rkt/v2/pkg/hint"
 )
 
 const aciSuffix = ".aci"
 
-var schemePattern = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*):`)
+var schemePattern = compiled(`^([A-Za-z][A-Za-z0-9+.-]*):`)
 
 // prefixes are the words that mean something else than a name before a colon.
 var prefixes = [...]string{"file", "http", "https", "docker", "cimd", "oci", "oci-archive", "docker-archive"}
@@ -34,7 +35,7 @@ func IsHash(s string) bool {
 // Parse classifies an image string.
 func Parse(image string) (Point, error) {
 	scheme := ""
-	if m := schemePattern.FindStringSubmatch(image); m != nil {
+	if m := schemePattern().FindStringSubmatch(image); m != nil {
 		scheme = strings.ToLower(m[1])
 	}
 	rest := image[min(len(image), len(scheme)+1):]
@@ -93,7 +94,7 @@ func parseURL(s string) (Point, error) {
 		return nil, fmt.Errorf("invalid image string %q: %w", s, err)
 	}
 	if !strings.HasSuffix(u.Path, aciSuffix) {
-		return nil, fmt.Errorf("invalid image string %q", s)
+		return nil, hint.With(fmt.Errorf("invalid image string %q", s), "the name of an image archive has to end in %q", aciSuffix)
 	}
 	switch u.Scheme {
 	case "file":
@@ -124,7 +125,7 @@ func parseDocker(image, reference string) (Point, error) {
 // as a cimd URI.
 func parseLayout(image, s string) (OCILayout, error) {
 	var l OCILayout
-	if i := strings.LastIndexByte(s, '@'); i >= 0 && digestPattern.MatchString(s[i+1:]) {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 && digestPattern().MatchString(s[i+1:]) {
 		s, l.Digest = s[:i], s[i+1:]
 	}
 	path, ref, hasRef := strings.Cut(s, ":")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Hub is the host of Docker Hub's registry; docker.io and index.docker.io are
@@ -29,23 +30,28 @@ const (
 	hexName       = 64 // a name of so many hex digits would look like an image ID
 )
 
+// Patterns are compiled when first used: most calls of rkt need none.
 var (
-	hostPattern      = regexp.MustCompile(`^(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
-	componentPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
-	tagPattern       = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	digestPattern    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$`)
-	hexNamePattern   = regexp.MustCompile(`^[a-f0-9]+$`)
+	hostPattern      = compiled(`^(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
+	componentPattern = compiled(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
+	tagPattern       = compiled(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	digestPattern    = compiled(`^[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}$`)
+	hexNamePattern   = compiled(`^[a-f0-9]+$`)
 )
+
+func compiled(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // ParseReference parses [HOST[:PORT]/]NAME[:TAG][@DIGEST] as docker does.
 func ParseReference(text string) (Docker, error) {
 	d := Docker{Text: text}
 	rest, digest, pinned := strings.Cut(text, "@")
-	if pinned && !digestPattern.MatchString(digest) {
+	if pinned && !digestPattern().MatchString(digest) {
 		return Docker{}, fmt.Errorf("invalid digest %q", digest)
 	}
 	name, tag := cutTag(rest)
-	if tag != nil && !tagPattern.MatchString(*tag) {
+	if tag != nil && !tagPattern().MatchString(*tag) {
 		return Docker{}, fmt.Errorf("invalid tag %q", *tag)
 	}
 	if err := d.setName(name); err != nil {
@@ -77,7 +83,7 @@ func (d *Docker) setName(name string) error {
 	host, repository, ok := strings.Cut(name, "/")
 	if !ok || !looksLikeHost(host) {
 		host, repository = Hub, name
-	} else if !hostPattern.MatchString(host) {
+	} else if !hostPattern().MatchString(host) {
 		return fmt.Errorf("invalid registry host %q", host)
 	}
 	d.Host = NormalizeHost(host)
@@ -108,11 +114,11 @@ func checkRepository(repository string) error {
 	if len(repository) > maxRepository {
 		return fmt.Errorf("image name is longer than %d characters", maxRepository)
 	}
-	if len(repository) == hexName && hexNamePattern.MatchString(repository) {
+	if len(repository) == hexName && hexNamePattern().MatchString(repository) {
 		return fmt.Errorf("image name %q looks like an image ID", repository)
 	}
 	for component := range strings.SplitSeq(repository, "/") {
-		if !componentPattern.MatchString(component) {
+		if !componentPattern().MatchString(component) {
 			return fmt.Errorf("invalid image name component %q", component)
 		}
 	}

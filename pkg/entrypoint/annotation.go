@@ -29,6 +29,13 @@ const (
 // MutableAnnotation of a pod manifest is "true" for a pod made by "app sandbox".
 const MutableAnnotation = "coreos.com/rkt/stage1/mutable"
 
+// Annotations of an app in the pod manifest: what its standard streams are.
+const (
+	AnnotationStdin  = "coreos.com/rkt/stage2/stdin"
+	AnnotationStdout = "coreos.com/rkt/stage2/stdout"
+	AnnotationStderr = "coreos.com/rkt/stage2/stderr"
+)
+
 // Interface versions in which a feature appeared.
 const (
 	versionHostname    = 2

@@ -10,10 +10,12 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/distribution"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 )
 
-var errDockerUnsigned = errors.New("signature verification for docker images is not supported (try --insecure-options=image)")
+var errDockerUnsigned = hint.With(
+	errors.New("signature verification for docker images is not supported (try --insecure-options=image)"), unsignedHint)
 
 // fromRegistry brings an image from a registry.
 func (r *run) fromRegistry(ctx context.Context, ref distribution.Docker) (appc.ImageID, error) {

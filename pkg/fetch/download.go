@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +60,7 @@ func (r *run) download(ctx context.Context, rawURL string, before Remote) (appc.
 	defer tr.CloseIdleConnections()
 	d := &download{
 		run: r, url: u, part: part, known: known,
-		client: &http.Client{Transport: &headers{inner: tr, userAgent: r.userAgent()}, CheckRedirect: checkRedirect},
+		client: &http.Client{Transport: &headers{inner: r.watched(tr), userAgent: r.userAgent()}, CheckRedirect: checkRedirect},
 	}
 	return d.transfer(ctx)
 }
@@ -247,10 +248,21 @@ func (d *download) receive(ctx context.Context, resp *http.Response) (appc.Image
 		return "", &brokenError{in.broken}
 	}
 	if err != nil {
-		return "", err
+		return "", explainEncoding(resp.Header, err)
 	}
 	d.part.remove()
 	return id, nil
+}
+
+// explainEncoding says what is wrong with an archive that a server compressed
+// once more on the way, though it was asked not to. The sums of such bytes
+// would not be those of the archive, so they are not decoded.
+func explainEncoding(h http.Header, err error) error {
+	encoding := h.Get("Content-Encoding")
+	if encoding == "" || strings.EqualFold(encoding, "identity") {
+		return err
+	}
+	return fmt.Errorf("server sent Content-Encoding %q though identity was asked for: %w", encoding, err)
 }
 
 // checkSpace refuses what cannot fit before it is downloaded.

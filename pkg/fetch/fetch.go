@@ -8,10 +8,12 @@ import (
 	"io"
 	"net/url"
 	"regexp"
+	"time"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 	"github.com/rkt/rkt/v2/pkg/progress"
 )
@@ -74,7 +76,8 @@ type Fetcher struct {
 	// XDG_RUNTIME_DIR, DOCKER_CONFIG, REGISTRY_AUTH_FILE). nil: nowhere.
 	Getenv func(string) string
 
-	sleep sleeper // nil: the real one
+	sleep sleeper       // nil: the real one
+	stall time.Duration // 0: stallLimit
 }
 
 // ImageOptions go with one image.
@@ -214,6 +217,8 @@ func (r *run) allowUnsigned(what string) error {
 	if r.Insecure.Image || r.o.Trusted {
 		return nil
 	}
-	return fmt.Errorf("cannot verify the signature of %s: this version of rkt does not check "+
-		"image signatures yet (try --insecure-options=image)", what)
+	return hint.With(fmt.Errorf("cannot verify the signature of %s: this version of rkt does not check "+
+		"image signatures yet (try --insecure-options=image)", what), unsignedHint)
 }
+
+const unsignedHint = "if you trust where the image comes from, accept it unverified with --insecure-options=image"

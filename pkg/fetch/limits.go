@@ -27,5 +27,8 @@ const (
 	maxBackOff    = 30 * time.Second
 	maxRetryAfter = 2 * time.Minute
 
+	stallLimit = 2 * time.Minute // of waiting for a server
+	stallBytes = 64 << 10        // that have to come in this time
+
 	defaultConcurrent = 3
 )

@@ -186,10 +186,10 @@ func (i *importImage) layer(ctx context.Context, to OCIImport, d layer.Descripto
 		bar.Set(offset)
 		return readCloser{bar.Reader(in), in}, nil
 	})
-	if err != nil {
+	if err != nil && !strings.Contains(err.Error(), d.Digest) {
 		return fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
-	return nil
+	return err
 }
 
 type readCloser struct {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -103,7 +104,29 @@ func (p *partial) begin(etag string) error {
 		_ = os.Remove(p.path + etagSuffix)
 		return nil
 	}
-	return os.WriteFile(p.path+etagSuffix, []byte(etag), 0o660)
+	return writeShared(p.path+etagSuffix, etag)
+}
+
+// writeShared writes a file at which others of the group can go on, whatever
+// the umask is and whoever left one of that name behind.
+func writeShared(path, content string) (err error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o660)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if err := f.Chmod(0o660); err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	return err
 }
 
 // received is what is there so far.

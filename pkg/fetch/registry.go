@@ -20,10 +20,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/rkt/rkt/v2/pkg/distribution"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 )
 
-var errPlainHTTP = errors.New("plain http is not allowed (try --insecure-options=http)")
+var errPlainHTTP = hint.With(errors.New("plain http is not allowed (try --insecure-options=http)"),
+	"if you trust the network up to the registry, accept plain http with --insecure-options=http")
 
 // registryConn is a connection to one repository of a registry.
 type registryConn struct {
@@ -63,7 +65,7 @@ func (g *registryConn) allowHTTP(host string) bool {
 // stack is the way of a request: retries, headers, then the check that no
 // request goes out in the clear.
 func (g *registryConn) stack(answersOnly bool) http.RoundTripper {
-	h := &headers{inner: &guard{inner: g.base, allowHTTP: g.allowHTTP}, userAgent: g.run.userAgent()}
+	h := &headers{inner: &guard{inner: g.run.watched(g.base), allowHTTP: g.allowHTTP}, userAgent: g.run.userAgent()}
 	return &retry{inner: h, sleep: g.run.sleeper(), log: g.run.debug, answersOnly: answersOnly}
 }
 

@@ -92,13 +92,25 @@ func (r *Root) OpenRegular(name string) (*os.File, error) {
 	return f, nil
 }
 
-// ReadFile reads a regular file of at most limit bytes.
+// ReadFile reads a regular file of at most limit bytes. One of size 0 is not
+// read: it has nothing, or the kernel makes it up, and reading /proc/kmsg
+// waits for messages and takes them from those they are meant for.
 func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
 	f, err := r.OpenRegular(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	switch size := fi.Size(); {
+	case size == 0:
+		return nil, nil
+	case size > limit:
+		return nil, &os.PathError{Op: "read", Path: name, Err: ErrTooLarge}
+	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

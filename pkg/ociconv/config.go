@@ -22,12 +22,29 @@ type Config struct {
 type AppConfig struct {
 	User         string              `json:"User"`
 	Env          []string            `json:"Env"`
-	Entrypoint   []string            `json:"Entrypoint"`
-	Cmd          []string            `json:"Cmd"`
+	Entrypoint   Words               `json:"Entrypoint"`
+	Cmd          Words               `json:"Cmd"`
 	WorkingDir   string              `json:"WorkingDir"`
 	Volumes      map[string]struct{} `json:"Volumes"`
 	ExposedPorts map[string]struct{} `json:"ExposedPorts"`
 	Labels       map[string]string   `json:"Labels"`
+}
+
+// Words is a command line. Some builders write a single string, which stands
+// for one word, as it does for docker.
+type Words []string
+
+// UnmarshalJSON accepts a list of strings, a string and null.
+func (w *Words) UnmarshalJSON(data []byte) error {
+	if data[0] != '"' {
+		return json.Unmarshal(data, (*[]string)(w))
+	}
+	var one string
+	if err := json.Unmarshal(data, &one); err != nil {
+		return err
+	}
+	*w = Words{one}
+	return nil
 }
 
 // ParseConfig parses a config.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 
 	"github.com/rkt/rkt/v2/pkg/layer"
 )
@@ -53,11 +54,14 @@ type Index struct {
 	Manifests    []Descriptor `json:"manifests"`
 }
 
-var digestPattern = regexp.MustCompile(`^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$`)
+// digestPattern is compiled when first used: most calls of rkt do not need it.
+var digestPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$`)
+})
 
 // CheckDigest refuses digests of unknown algorithms or form.
 func CheckDigest(digest string) error {
-	if !digestPattern.MatchString(digest) {
+	if !digestPattern().MatchString(digest) {
 		return fmt.Errorf("unsupported digest %q (want sha256 or sha512 with lower-case hexadecimal digits)", digest)
 	}
 	return nil

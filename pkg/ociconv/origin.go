@@ -73,7 +73,7 @@ func fileName(path string) string {
 	for {
 		ext := filepath.Ext(name)
 		switch strings.ToLower(ext) {
-		case ".tar", ".gz", ".tgz", ".xz", ".bz2", ".zst", ".oci":
+		case ".tar", ".gz", ".tgz", ".xz", ".txz", ".bz2", ".tbz2", ".zst", ".tzst", ".oci":
 			name = strings.TrimSuffix(name, ext)
 		default:
 			return name

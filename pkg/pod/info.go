@@ -121,6 +121,9 @@ func (p *Pod) appInfos(in *Info) error {
 	// thousand pods must not validate a thousand manifests.
 	var m appc.PodManifest
 	if err := json.Unmarshal(data, &m); err != nil {
+		if _, precise := appc.ParsePodManifest(data); precise != nil {
+			err = precise // tells the place
+		}
 		return fmt.Errorf("pod manifest of %s: %w", p.uuid, err)
 	}
 	in.UserAnnotations, in.UserLabels = m.UserAnnotations, m.UserLabels

@@ -53,6 +53,7 @@ const (
 	PPID                 = "ppid"
 	PID                  = "pid"
 	PGID                 = "pgid"
+	AppProfile           = "app-profile.json" // what stage1-fly holds the app to; root only
 	SharedVolumes        = "sharedVolumes"
 )
 

@@ -116,8 +116,9 @@ func (d *Display) draw() {
 	d.print(out.String())
 }
 
-// cut keeps a line from wrapping, which would upset the count of lines.
-func cut(s string, columns int) string { return s[:min(len(s), max(1, columns-1))] }
+// cut keeps a line from wrapping, which would upset the count of lines. A line
+// may fill all columns: terminals wrap when one more character comes.
+func cut(s string, columns int) string { return s[:min(len(s), max(1, columns))] }
 
 func (t total) text() string {
 	size := Size(t.size)

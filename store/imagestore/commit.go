@@ -298,7 +298,10 @@ func (c *commit) placeTop(ctx context.Context, top *topTree, key appc.ImageID) e
 	if err := top.draft.Seal(t, top.res); err != nil {
 		return err
 	}
-	size, err := c.s.placeDraft(ctx, top.draft, c.im.flush)
+	if err := c.im.flush.flush(); err != nil {
+		return err
+	}
+	size, err := c.s.placeDraft(ctx, top.draft)
 	c.treeSize += size
 	return err
 }

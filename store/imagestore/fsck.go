@@ -327,10 +327,7 @@ func (f *fsck) digest(ctx context.Context, d digest) error {
 // missingRows adds what an import that was killed did not come to, even
 // without repair: the record is the truth, and the row adds nothing to it.
 func (f *fsck) missingRows(ctx context.Context, missing []appc.ImageID) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	if err := f.s.index.replace(ctx); err != nil {
+	if err := f.s.addRows(ctx, missing); err != nil {
 		return err
 	}
 	for _, key := range missing {

@@ -211,23 +211,25 @@ func (s *Store) commit(ctx context.Context, im *aciImport) error {
 	if err != nil {
 		return err
 	}
-	if rec == nil {
+	isNew := rec == nil
+	if isNew {
 		rec = &Record{Version: recordVersion, Kind: ACI}
-		if err := im.place(); err != nil {
-			return err
-		}
-	} else if im.o.Adopt != "" {
-		if err := os.Remove(im.o.Adopt); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	}
+	rec.ID, rec.Name, rec.Labels, rec.Size = im.id, im.manifest.Name, im.manifest.Labels, im.size
+	if im.draft != nil && rec.Kind == ACI {
+		if err := im.draft.Seal(Tree{Image: key, Manifest: im.data}, im.res); err != nil {
 			return err
 		}
 	}
-	rec.ID, rec.Name, rec.Labels, rec.Size = im.id, im.manifest.Name, im.manifest.Labels, im.size
 	if err := s.writeManifest(key, im.data); err != nil {
+		return err
+	}
+	if err := im.place(isNew); err != nil {
 		return err
 	}
 	var treeSize int64
 	if im.draft != nil && rec.Kind == ACI {
-		if treeSize, err = im.placeTree(ctx, key); err != nil {
+		if treeSize, err = s.placeDraft(ctx, im.draft); err != nil {
 			return err
 		}
 	}
@@ -257,8 +259,9 @@ func (s *Store) existing(key appc.ImageID) (*Record, error) {
 	return rec, nil
 }
 
-// place moves the bytes to their name.
-func (im *aciImport) place() error {
+// place flushes what was written and moves the bytes of a new image to their
+// name; those of an old one are there.
+func (im *aciImport) place(isNew bool) error {
 	from, to := im.bytesAt(), im.s.aciPath(im.id.Key())
 	if err := os.Chmod(from, fileMode); err != nil {
 		return err
@@ -269,24 +272,28 @@ func (im *aciImport) place() error {
 	if err := failpoint.Hit("fetch.blob-flushed"); err != nil {
 		return err
 	}
+	if !isNew {
+		return im.dropAdopted()
+	}
 	if err := inShard(to, func() error { return os.Rename(from, to) }); err != nil {
 		return err
 	}
 	return failpoint.Hit("fetch.blob-renamed")
 }
 
-func (im *aciImport) placeTree(ctx context.Context, key appc.ImageID) (int64, error) {
-	if err := im.draft.Seal(Tree{Image: key, Manifest: im.data}, im.res); err != nil {
-		return 0, err
+func (im *aciImport) dropAdopted() error {
+	if im.o.Adopt == "" {
+		return nil
 	}
-	return im.s.placeDraft(ctx, im.draft, im.flush)
+	err := os.Remove(im.o.Adopt)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
-// placeDraft flushes a sealed draft and puts it into its place.
-func (s *Store) placeDraft(ctx context.Context, d Draft, f *flusher) (int64, error) {
-	if err := f.flush(); err != nil {
-		return 0, err
-	}
+// placeDraft puts a draft that was sealed and flushed into its place.
+func (s *Store) placeDraft(ctx context.Context, d Draft) (int64, error) {
 	ref, err := d.Place(ctx, false)
 	if err != nil {
 		return 0, err

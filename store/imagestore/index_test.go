@@ -313,13 +313,17 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// writeRecord makes an image out of nothing but its record.
+// writeRecord makes an image out of nothing but its record and a manifest that
+// is older, so that nobody reads it.
 func writeRecord(b *testing.B, dir string, i int) {
 	id := storetest.ID(fmt.Appendf(nil, "image %d", i))
 	path := recordFile(dir, id)
+	manifest := filepath.Join(dir, "imageManifest", "sha512", string(id[7:9]), string(id.Key()))
 	must(b, os.MkdirAll(filepath.Dir(path), 0o770))
+	must(b, os.MkdirAll(filepath.Dir(manifest), 0o770))
+	must(b, os.WriteFile(manifest, []byte("{}"), 0o660))
 	must(b, os.WriteFile(path, fmt.Appendf(nil, `{"version":1,"id":%q,"kind":"aci","name":"example.com/some/app%d",`+
 		`"labels":[{"name":"arch","value":"amd64"},{"name":"os","value":"linux"},{"name":"version","value":"1.%d"}],`+
-		`"size":123456,"imported":"2026-11-23T10:00:00.123456789Z","remotes":[{"url":"https://example.com/app%d.aci","etag":"x","downloaded":"2026-11-23T10:00:00Z"}]}`,
+		`"size":123456,"imported":"2036-11-23T10:00:00.123456789Z","remotes":[{"url":"https://example.com/app%d.aci","etag":"x","downloaded":"2026-11-23T10:00:00Z"}]}`,
 		id, i, i, i), 0o660))
 }

@@ -214,10 +214,15 @@ type Info struct {
 	ImportTime time.Time
 	LastUsed   time.Time
 	Latest     bool
+
+	// Err is why the manifest cannot be decoded or, if there is no Name either,
+	// the record.
+	Err error
 }
 
 // List returns all images, in no order. It reads the index once and looks at
-// each record by lstat; only images the index misses have theirs read.
+// the files of each image by lstat; only records that the index misses and
+// manifests that were written after the import are read.
 func (s *Store) List(ctx context.Context) ([]Info, error) {
 	var rows []imageRow
 	err := s.index.view(ctx, func(t *tx) error {
@@ -233,25 +238,49 @@ func (s *Store) List(ctx context.Context) ([]Info, error) {
 		byKey[rows[i].key] = &rows[i]
 	}
 	list := make([]Info, 0, len(rows))
-	missed := false
+	var missed []appc.ImageID
 	err = s.eachKey(func(key appc.ImageID, path string) error {
 		info, err := s.info(key, path, byKey[key])
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
-			s.log.Warn("skipped an unreadable image record", "image", key, "error", err)
+			list = append(list, Info{ID: key, Err: fmt.Errorf("read image record: %w", err)})
 			return nil
 		}
-		missed = missed || byKey[key] == nil
+		if byKey[key] == nil {
+			missed = append(missed, key)
+		}
 		list = append(list, info)
 		return ctx.Err()
 	})
-	if err == nil && missed {
-		// An import was killed between record and row.
-		err = s.index.replace(ctx)
+	if err == nil {
+		err = s.addRows(ctx, missed)
 	}
 	return list, err
+}
+
+// addRows adds the rows of images the index misses: their import was killed
+// between record and row, or is just there.
+func (s *Store) addRows(ctx context.Context, keys []appc.ImageID) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	return s.index.update(ctx, func(t *tx) error {
+		for _, key := range keys {
+			r, err := s.readRecord(key)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := t.addRecord(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (s *Store) info(key appc.ImageID, path string, row *imageRow) (Info, error) {
@@ -270,5 +299,22 @@ func (s *Store) info(key appc.ImageID, path string, row *imageRow) (Info, error)
 	return Info{
 		ID: key, Name: row.name, Labels: row.labels, Kind: row.kind, Size: row.size + row.treeSize,
 		ImportTime: row.imported, LastUsed: st.ModTime(), Latest: row.latest,
+		Err: s.checkManifest(key, row.imported),
 	}, nil
+}
+
+// checkManifest reports a manifest that cannot be decoded. One that was not
+// written since the import, when it was valid, is not read.
+func (s *Store) checkManifest(key appc.ImageID, imported time.Time) error {
+	st, err := os.Lstat(s.manifestPath(key))
+	if err == nil && st.Size() > 0 && !st.ModTime().After(imported) {
+		return nil
+	}
+	if err == nil {
+		_, err = s.readManifest(key)
+	}
+	if err != nil && s.hasRecord(key) { // else it was removed meanwhile
+		return fmt.Errorf("read image manifest: %w", err)
+	}
+	return nil
 }

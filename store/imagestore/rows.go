@@ -145,6 +145,32 @@ func (t *tx) putImage(r imageRow) error {
 	return t.insertImage(&r)
 }
 
+// addRecord adds what the index misses of an image. A URL that leads to
+// another image, or is fresher, stays as it is.
+func (t *tx) addRecord(r *Record) error {
+	key := r.ID.Key()
+	if _, ok, err := t.image(key); err != nil || ok {
+		return err
+	}
+	row := rowOf(r, 0)
+	if err := t.insertImage(&row); err != nil {
+		return err
+	}
+	for _, rr := range r.Remotes {
+		old, ok, err := t.remote(rr.URL)
+		if err != nil {
+			return err
+		}
+		if ok && !old.Downloaded.Before(rr.Downloaded) {
+			continue
+		}
+		if err := t.putRemote(remoteRow{key: key, RemoteRecord: rr}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *tx) insertImage(r *imageRow) error {
 	labels := packLabels(r.labels)
 	imported, used := r.imported.UTC(), r.lastUsed.UTC()

@@ -48,6 +48,9 @@ func (f *fsck) images(ctx context.Context) error {
 	}
 	slices.SortFunc(list, func(a, b imagestore.Info) int { return compareIDs(a.ID, b.ID) })
 	for _, image := range list {
+		if image.Name == "" {
+			continue // its record cannot be read, which the image store has reported
+		}
 		r, err := f.t.Verify(ctx, image.ID)
 		if ctx.Err() != nil {
 			return ctx.Err()

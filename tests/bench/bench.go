@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,6 +18,7 @@ import (
 
 // bench is harness.T outside of a test.
 type bench struct {
+	stop   <-chan struct{} // closed when the user wants an end
 	rounds int
 	log    io.Writer
 	undo   []func()
@@ -78,14 +78,22 @@ func (b *bench) timed(cmd *exec.Cmd) sample {
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	start := time.Now()
-	err := cmd.Run()
-	took := time.Since(start)
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) || cmd.ProcessState != nil {
-			b.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, errOut.String())
-		}
+	if err := cmd.Start(); err != nil {
 		b.Fatalf("%v", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		select {
+		case <-b.stop:
+			_ = cmd.Process.Kill()
+		case <-ended:
+		}
+	}()
+	err := cmd.Wait()
+	took := time.Since(start)
+	close(ended)
+	if err != nil {
+		b.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, errOut.String())
 	}
 	s := sample{took: took}
 	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
@@ -97,11 +105,8 @@ func (b *bench) timed(cmd *exec.Cmd) sample {
 // pairs alternates two measurements and returns the medians.
 func pairs(rounds int, one, two func() time.Duration) (a, c time.Duration) {
 	var as, cs []time.Duration
-	for i := range rounds + 1 {
-		x, y := one(), two()
-		if i > 0 { // the first round warms up
-			as, cs = append(as, x), append(cs, y)
-		}
+	for range rounds {
+		as, cs = append(as, one()), append(cs, two())
 	}
 	return median(as), median(cs)
 }

@@ -8,12 +8,15 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"regexp"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 )
@@ -57,13 +60,15 @@ func run(args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	var rows []row
 	for _, m := range []benchmark{{"version", version}, {"run", runFly}, {"pull", pull}, {"pods", thousandPods}, {"images", thousandImages}} {
 		if !filter.MatchString(m.name) {
 			continue
 		}
 		start := time.Now()
-		got, err := measure(m, *rounds, log)
+		got, err := measure(ctx, m, *rounds, log)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -77,8 +82,8 @@ func run(args []string, out, log io.Writer) error {
 	return nil
 }
 
-func measure(m benchmark, rounds int, log io.Writer) (rows []row, err error) {
-	b := &bench{rounds: rounds, log: log}
+func measure(ctx context.Context, m benchmark, rounds int, log io.Writer) (rows []row, err error) {
+	b := &bench{stop: ctx.Done(), rounds: rounds, log: log}
 	defer func() {
 		if stop, ok := recover().(stopped); ok {
 			err = stop.err

@@ -52,13 +52,16 @@ func TestTreeEqualsUmoci(t *testing.T) {
 	}
 }
 
-// compare compares two trees without the time of dev.
+// compare compares two trees without the times of dev, which rkt adds links
+// to, and of the root, which umoci does not restore.
 func compare(t *testing.T, wantName string, want map[string]harness.Node, gotName string, got map[string]harness.Node) {
 	t.Helper()
 	for _, m := range []map[string]harness.Node{want, got} {
-		if n, ok := m["dev"]; ok {
-			n.MTime = ""
-			m["dev"] = n
+		for _, name := range []string{".", "dev"} {
+			if n, ok := m[name]; ok {
+				n.MTime = ""
+				m[name] = n
+			}
 		}
 	}
 	harness.CompareTrees(t, wantName, want, gotName, got)
@@ -100,7 +103,7 @@ func TestPodSeesUmociTree(t *testing.T) {
 		if got := strconv.FormatUint(mode, 8); got != w.Mode || f[2] != itoa(int64(w.UID)) || f[3] != itoa(int64(w.GID)) || f[5] != second {
 			t.Errorf("%s in the pod: mode %s owner %s:%s time %s, umoci has %+v", path, got, f[2], f[3], f[5], w)
 		}
-		if links := max(len(w.Links), 1); !strings.HasPrefix(w.Mode, "40") && f[6] != strconv.Itoa(links) {
+		if links := max(len(w.Links), 1); len(w.Mode) > len("40755") && f[6] != strconv.Itoa(links) {
 			t.Errorf("%s in the pod has %s links, umoci's %v", path, f[6], w.Links)
 		}
 	}

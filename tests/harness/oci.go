@@ -129,7 +129,7 @@ func OddLayers() [][]Entry {
 		Dir("links", 0o755), File("links/one", 0o644, "shared content"), Hardlink("links/two", "links/one"), Hardlink("links/three", "links/one"),
 		Symlink("abs", "/etc/passwd"), Symlink("dangling", "nowhere/at/all"), Symlink("dev/stdout", "/dev/console"),
 		Dir("long", 0o755), File("long/"+long, 0o644, "long"), Symlink("long/link", strings.Repeat("target/", 30)+"end"),
-		Dir("tmp", 0o1777), File("empty", 0o444, ""), File("über/ünï çødé", 0o644, "utf-8"),
+		Dir("tmp", 0o1777), File("empty", 0o444, ""), Dir("über", 0o755), File("über/ünï çødé", 0o644, "utf-8"),
 		File("sparse", 0o644, "head"+strings.Repeat("\x00", 3<<20)+"tail"), owned(Dir("home", 0o700), 1000, 1000),
 	}
 	for i := range 40 {

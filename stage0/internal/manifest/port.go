@@ -10,6 +10,10 @@ import (
 
 const anyIP = "0.0.0.0"
 
+// isAny tells whether ip stands for all addresses. A listener on all IPv6
+// addresses takes the port of IPv4 as well.
+func isAny(ip string) bool { return ip == anyIP || ip == "::" }
+
 // mapping is one forwarded port of the host.
 type mapping struct {
 	protocol string
@@ -21,7 +25,7 @@ type mapping struct {
 // clashes tells whether both would listen on the same port of the host.
 func (m mapping) clashes(o mapping) bool {
 	return m.protocol == o.protocol && m.hostPort == o.hostPort &&
-		(m.ip == anyIP || o.ip == anyIP || m.ip == o.ip)
+		(isAny(m.ip) || isAny(o.ip) || m.ip == o.ip)
 }
 
 // checkPorts pairs the pod's forwarded ports with the ports of its apps: each

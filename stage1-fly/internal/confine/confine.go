@@ -86,12 +86,19 @@ func Join(p *profile.Profile) error {
 		}
 	}
 	if p.OOMScoreAdj != nil {
-		value := []byte(strconv.FormatInt(*p.OOMScoreAdj, 10))
-		if err := os.WriteFile("/proc/self/oom_score_adj", value, 0); err != nil {
-			return fmt.Errorf("set OOM score adjustment: %w", err)
+		if err := AdjustOOMScore(*p.OOMScoreAdj); err != nil {
+			return err
 		}
 	}
 	return cgroup.Join(p.Cgroups)
+}
+
+// AdjustOOMScore sets the OOM score adjustment of this process.
+func AdjustOOMScore(n int64) error {
+	if err := os.WriteFile("/proc/self/oom_score_adj", strconv.AppendInt(nil, n, 10), 0); err != nil {
+		return fmt.Errorf("set OOM score adjustment: %w", err)
+	}
+	return nil
 }
 
 // setRlimit sets a limit. Where this process may not raise its own hard limit,
@@ -158,6 +165,10 @@ func keepOnly(keep []int) error {
 
 // drop gives up every privilege the app is not to have.
 func drop(p *profile.Profile) error {
+	// Under securebits of the caller's a change of user would leave them.
+	if err := caps.ClearAmbient(); err != nil {
+		return err
+	}
 	if p.Bounding != nil {
 		if err := caps.Bound(*p.Bounding); err != nil {
 			return err

@@ -77,6 +77,9 @@ func openNamespaces(pid int, prof *profile.Profile) ([]namespace, error) {
 	if prof.PrivateIPC {
 		kinds["ipc"] = unix.CLONE_NEWIPC
 	}
+	if prof.PrivateNet {
+		kinds["net"] = unix.CLONE_NEWNET
+	}
 	var all []namespace
 	for name, kind := range kinds {
 		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/" + name)

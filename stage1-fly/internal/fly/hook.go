@@ -31,7 +31,7 @@ func (p *pod) preStart(root *inroot.Root) error {
 		argv := append([]string{hookName, p.workDir()}, h.Exec...)
 		child, err := os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
 			Env:   []string{},
-			Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, root.File()},
+			Files: []*os.File{os.NewFile(0, "stdin"), os.NewFile(1, "stdout"), os.NewFile(2, "stderr"), root.File()},
 		})
 		if err != nil {
 			return fmt.Errorf("event handler %q: %w", h.Name, err)

@@ -3,15 +3,18 @@
 package fly
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/isolator"
 	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/stage1-fly/internal/confine"
 )
 
 // want is one limit with the controller it needs.
@@ -54,6 +57,9 @@ func tighter(app, pod *isolator.Resource) *isolator.Resource {
 // limit makes the cgroup of the pod if there is a limit to set, and returns
 // its directories. The process does not join yet: what it still needs is not
 // the app's to pay for.
+//
+// What the host cannot apply is an error if the user has asked for it; if
+// only the image has, one line says so and the app starts without.
 func (p *pod) limit(id poddir.UUID) ([]string, error) {
 	all := p.wants()
 	if len(all) == 0 {
@@ -63,16 +69,38 @@ func (p *pod) limit(id poddir.UUID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	var images, users []want
+	for _, w := range all {
+		switch {
+		case host.Has(w.controller) && w.origin == isolator.FromUser:
+			users = append(users, w)
+		case host.Has(w.controller):
+			images = append(images, w)
+		case w.origin == isolator.FromUser:
+			return nil, fmt.Errorf("cannot apply the isolator %s: %w", w.name, &cgroup.NoControllerError{Controller: w.controller})
+		default:
+			say(fmt.Sprintf("warning: %s isolator set but support disabled in the kernel, skipping", w.name))
+		}
+	}
+	paths, err := makeGroup(host, id, append(slices.Clone(users), images...))
+	if err == nil || len(images) == 0 {
+		return paths, err
+	}
+	// A control group file system that is read-only, or that has no room, say.
+	for _, w := range images {
+		say(fmt.Sprintf("warning: %s isolator set but this host cannot apply it, skipping: %v", w.name, err))
+	}
+	if err := removeGroup(id); err != nil {
+		return nil, err
+	}
+	return makeGroup(host, id, users)
+}
+
+// makeGroup makes the cgroup with these limits; none of them, no cgroup.
+func makeGroup(host *cgroup.Host, id poddir.UUID, all []want) ([]string, error) {
 	var limits cgroup.Limits
 	for _, w := range all {
-		if host.Has(w.controller) {
-			w.set(&limits)
-			continue
-		}
-		if w.origin == isolator.FromUser {
-			return nil, fmt.Errorf("cannot apply the isolator %s: %w", w.name, &cgroup.NoControllerError{Controller: w.controller})
-		}
-		say(fmt.Sprintf("warning: %s isolator set but support disabled in the kernel, skipping", w.name))
+		w.set(&limits)
 	}
 	need := limits.Controllers()
 	if len(need) == 0 {
@@ -86,6 +114,36 @@ func (p *pod) limit(id poddir.UUID) ([]string, error) {
 		return nil, err
 	}
 	return group.Paths(), atomicfile.WriteNoSync(poddir.Subcgroup, []byte(group.Relative()), 0o644)
+}
+
+// removeGroup removes what makeGroup has made before it failed. Nobody is in
+// there, this process included unless it was alone in its cgroup.
+func removeGroup(id poddir.UUID) error {
+	paths, err := recordedCgroups()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cgroupPatience)
+	defer cancel()
+	return cgroup.Remove(ctx, paths, id.Scope())
+}
+
+// adjustOOMScore sets the OOM score of this process, which becomes the app.
+// Lowering it takes CAP_SYS_RESOURCE, which rkt may lack in a container.
+func (p *pod) adjustOOMScore() (*int64, error) {
+	o := p.limits.OOMScoreAdj
+	if o == nil {
+		return nil, nil
+	}
+	err := confine.AdjustOOMScore(o.Value)
+	switch {
+	case err == nil:
+		return &o.Value, nil
+	case o.Origin == isolator.FromImage:
+		say(fmt.Sprintf("warning: %s isolator set but this host cannot apply it, skipping: %v", isolator.OOMScoreAdj, err))
+		return nil, nil
+	}
+	return nil, fmt.Errorf("cannot apply the isolator %s: %w", isolator.OOMScoreAdj, err)
 }
 
 // recordCgroups notes the directories for gc before they are made.

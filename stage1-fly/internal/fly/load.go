@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -27,6 +28,8 @@ type pod struct {
 	limits  *isolator.Plan // of the app
 	whole   *isolator.Plan // of the pod, which is the same process here
 	mounts  appmount.Plan
+	streams [3]bool // those that are to be /dev/null
+	noNet   bool    // --net=none
 	docker  bool
 }
 
@@ -62,6 +65,12 @@ func load(r entrypoint.Run) (*pod, error) {
 		return nil, errors.New("fly only supports 1 application per Pod for now")
 	}
 	p := &pod{runtime: manifest.Apps[0]}
+	if p.noNet, err = withoutNet(r.Net); err != nil {
+		return nil, err
+	}
+	if err := p.loadStreams(); err != nil {
+		return nil, err
+	}
 	if err := p.loadImage(); err != nil {
 		return nil, err
 	}
@@ -141,6 +150,39 @@ func (p *pod) loadIsolators(m *appc.PodManifest) (err error) {
 			continue
 		}
 		return &UnsupportedError{Feature: fmt.Sprintf("the isolator %s", item.Name)}
+	}
+	return nil
+}
+
+// withoutNet tells whether the app is to have no network. "default" is what
+// stage0 passes when nothing was asked for; any other network would keep the
+// app apart from the host, which fly cannot.
+func withoutNet(list string) (bool, error) {
+	none := false
+	for item := range strings.SplitSeq(list, ",") {
+		switch name, _, _ := strings.Cut(item, ":"); name {
+		case "", "default", "host":
+		case "none":
+			none = true
+		default:
+			return false, &UnsupportedError{Feature: fmt.Sprintf("the network %q (--net): it has the host's, or none", name)}
+		}
+	}
+	return none, nil
+}
+
+// loadStreams reads what the standard streams are to be. They are those of
+// the caller, or nothing: there is nobody in the pod to attach to.
+func (p *pod) loadStreams() error {
+	for fd, name := range []string{entrypoint.AnnotationStdin, entrypoint.AnnotationStdout, entrypoint.AnnotationStderr} {
+		mode, _ := p.runtime.Annotations.Get(name)
+		switch mode {
+		case "", "log", "interactive":
+		case "null":
+			p.streams[fd] = true
+		default:
+			return &UnsupportedError{Feature: fmt.Sprintf("the mode %q of %s", mode, path.Base(name))}
+		}
 	}
 	return nil
 }

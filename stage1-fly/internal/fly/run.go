@@ -60,6 +60,9 @@ func run(argv []string) error {
 	if err := p.publish(prof); err != nil {
 		return err
 	}
+	if err := p.redirect(); err != nil {
+		return err
+	}
 	if err := p.preStart(root); err != nil {
 		return err
 	}
@@ -83,23 +86,33 @@ func (p *pod) assemble(r entrypoint.Run) (*inroot.Root, error) {
 			return nil, fmt.Errorf("make an IPC namespace: %w", err)
 		}
 	}
+	if p.noNet {
+		if err := loopbackOnly(); err != nil {
+			return nil, err
+		}
+	}
 	if err := mounts.Isolate(); err != nil {
 		return nil, err
 	}
-	root, err := mounts.OpenRoot(filepath.Join(poddir.Stage1Rootfs, poddir.AppRootfs(p.runtime.Name.String())))
+	tree, err := mounts.Open(filepath.Join(poddir.Stage1Rootfs, poddir.AppRootfs(p.runtime.Name.String())))
 	if err != nil {
 		return nil, err
+	}
+	if r.HostsMode == entrypoint.ModeDefault {
+		if err := tree.DefaultHosts(); err != nil {
+			return nil, err
+		}
 	}
 	for _, w := range p.mounts.Warnings {
 		say(w)
 	}
-	if err := mounts.API(root, p.mounts); err != nil {
+	if err := tree.API(p.mounts); err != nil {
 		return nil, err
 	}
-	if err := mounts.Volumes(root, p.mounts, poddir.SharedVolumes, say); err != nil {
+	if err := tree.Volumes(p.mounts, poddir.SharedVolumes, say); err != nil {
 		return nil, err
 	}
-	err = mounts.Names(root, mounts.DNS{
+	err = tree.Names(mounts.DNS{
 		Resolv: r.ResolvMode, ResolvFile: filepath.Join(poddir.Stage1Rootfs, poddir.ResolvConf),
 		Hosts: r.HostsMode, HostsFile: filepath.Join(poddir.Stage1Rootfs, poddir.Hosts),
 	})
@@ -107,9 +120,9 @@ func (p *pod) assemble(r entrypoint.Run) (*inroot.Root, error) {
 		return nil, err
 	}
 	if p.runtime.ReadOnlyRootFS {
-		return root, mounts.ReadOnlyRoot(root)
+		return tree.Root(), tree.ReadOnly()
 	}
-	return root, nil
+	return tree.Root(), nil
 }
 
 // profile decides what the app is held to, and makes its cgroup.
@@ -128,6 +141,7 @@ func (p *pod) profile(r entrypoint.Run, root *inroot.Root) (*profile.Profile, er
 		Environment: appenv.List(env),
 		NoNewPrivs:  p.limits.NoNewPrivs,
 		PrivateIPC:  r.IPC == "private",
+		PrivateNet:  p.noNet,
 	}
 	if c := p.limits.Caps; c != nil && !r.DisableCapabilities {
 		prof.Bounding = &c.Bounding
@@ -137,8 +151,8 @@ func (p *pod) profile(r entrypoint.Run, root *inroot.Root) (*profile.Profile, er
 		// The kernel wants it for who lacks CAP_SYS_ADMIN.
 		prof.NoNewPrivs = prof.NoNewPrivs || ids.UID != 0
 	}
-	if o := p.limits.OOMScoreAdj; o != nil {
-		prof.OOMScoreAdj = &o.Value
+	if prof.OOMScoreAdj, err = p.adjustOOMScore(); err != nil {
+		return nil, err
 	}
 	if prof.Rlimits, err = confine.Rlimits(); err != nil {
 		return nil, err
@@ -229,7 +243,7 @@ func listenFDs() []int {
 // file, so only that one has to appear at once and whole; and none of it needs
 // to survive power loss: the processes it tells of do not.
 func (p *pod) publish(prof *profile.Profile) error {
-	if err := writeFile(profile.File, prof.Marshal(), 0o600); err != nil {
+	if err := writeFile(poddir.AppProfile, prof.Marshal(), 0o600); err != nil {
 		return err
 	}
 	envFile := filepath.Join(poddir.Stage1Rootfs, poddir.AppEnv(prof.App))

@@ -17,8 +17,16 @@ import (
 )
 
 // copyUp fills the directory dst with what the image has at target, and takes
-// its mode and owner. Nothing there, or no directory: dst stays as it is.
-func copyUp(root *inroot.Root, target, dst string) error {
+// its mode and owner. Nothing there, or no directory: dst stays as it is. It
+// reads a copy of the root without what is mounted there: neither volumes nor
+// the host's /dev and /proc are the image's content.
+func (t *Tree) copyUp(target, dst string) error {
+	fd, err := unix.OpenTree(t.root.FD(), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return fmt.Errorf("copy the mount of the root: %w", err)
+	}
+	root := inroot.FromFile(os.NewFile(uintptr(fd), "/"))
+	defer func() { _ = root.Close() }()
 	resolved, err := root.Resolve(target)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rkt/rkt/v2/pkg/inroot"
 	"github.com/rkt/rkt/v2/stage1-fly/internal/program"
 )
 
@@ -39,6 +38,7 @@ type Source struct {
 	f    *os.File
 	name string
 	dir  bool
+	host bool // the host's own /dev, /proc or /sys
 }
 
 // Clone copies the mount at a path of the host, links followed, with the
@@ -112,16 +112,29 @@ func (s *Source) ReadOnly() error {
 	return nil
 }
 
-// Put mounts the copy at the target inside the root. The target is made if
+// Put mounts the copy at the target inside the tree. The target is made if
 // there is nothing, and has to be a directory exactly if the source is one.
-func (s *Source) Put(root *inroot.Root, target string) error {
-	t, err := root.Target(target, s.dir)
+// Nothing is made in what is the host's own.
+func (t *Tree) Put(s *Source, target string) error {
+	resolved, err := t.root.Resolve(target)
 	if err != nil {
 		return fmt.Errorf("mount %s: %w", s.name, err)
 	}
-	defer func() { _ = t.Close() }()
+	if resolved == "/" {
+		return fmt.Errorf("can't mount %q: %q is the root of the app", s.name, target)
+	}
+	if t.hosts(resolved) {
+		if _, err := t.root.Lstat(resolved); errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("can't mount %q: there is no %q, and the fly flavor makes nothing below the host's /dev, /proc and /sys", s.name, resolved)
+		}
+	}
+	at, err := t.root.Target(resolved, s.dir)
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", s.name, err)
+	}
+	defer func() { _ = at.Close() }()
 	var st unix.Stat_t
-	if err := unix.Fstat(int(t.Fd()), &st); err != nil {
+	if err := unix.Fstat(int(at.Fd()), &st); err != nil {
 		return &os.PathError{Op: "stat", Path: target, Err: err}
 	}
 	switch isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR; {
@@ -130,15 +143,16 @@ func (s *Source) Put(root *inroot.Root, target string) error {
 	case !s.dir && isDir:
 		return fmt.Errorf("can't mount because %q is a directory while %q is not", target, s.name)
 	}
-	err = unix.MoveMount(int(s.f.Fd()), "", int(t.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	err = unix.MoveMount(int(s.f.Fd()), "", int(at.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("mount %s at %s: %w", s.name, target, err)
 	}
+	t.points = append(t.points, point{resolved, s.host})
 	return nil
 }
 
 // bind is Clone, perhaps ReadOnly, and Put.
-func bind(root *inroot.Root, source, target string, recursive, readOnly bool) error {
+func (t *Tree) bind(source, target string, recursive, readOnly bool) error {
 	s, err := Clone(source, recursive)
 	if err != nil {
 		return err
@@ -149,5 +163,5 @@ func bind(root *inroot.Root, source, target string, recursive, readOnly bool) er
 			return err
 		}
 	}
-	return s.Put(root, target)
+	return t.Put(s, target)
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -16,9 +17,37 @@ import (
 	"github.com/rkt/rkt/v2/pkg/inroot"
 )
 
-// OpenRoot opens the root file system of an app and makes sure that it is a
+// Tree is the file system of an app while it is put together. Nothing of the
+// app's runs before it is complete, so what Resolve has answered stays true.
+type Tree struct {
+	root   *inroot.Root
+	points []point // oldest first
+}
+
+// point is where something was mounted.
+type point struct {
+	path string // resolved
+	host bool   // the host's own /dev, /proc or /sys
+}
+
+// Root is the root of the tree, owned by it.
+func (t *Tree) Root() *inroot.Root { return t.root }
+
+// hosts tells whether a resolved path is inside what is the host's own: the
+// deepest mount above it counts, and of several on one point the newest.
+func (t *Tree) hosts(resolved string) bool {
+	var at point
+	for _, p := range t.points {
+		if len(p.path) >= len(at.path) && (resolved == p.path || strings.HasPrefix(resolved, p.path+"/")) {
+			at = p
+		}
+	}
+	return at.host
+}
+
+// Open opens the root file system of an app and makes sure that it is a
 // mount point of its own.
-func OpenRoot(dir string) (*inroot.Root, error) {
+func Open(dir string) (*Tree, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, 0, &st); err != nil {
 		return nil, &os.PathError{Op: "stat", Path: dir, Err: err}
@@ -28,7 +57,11 @@ func OpenRoot(dir string) (*inroot.Root, error) {
 			return nil, err
 		}
 	}
-	return inroot.Open(dir) // after the mount: the path leads to its top
+	root, err := inroot.Open(dir) // after the mount: the path leads to its top
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{root: root}, nil
 }
 
 func bindOntoItself(dir string) error {
@@ -46,12 +79,12 @@ func bindOntoItself(dir string) error {
 
 // API mounts the host's devices and kernel file systems, and an empty /tmp.
 // A volume at or below /sys keeps the host's away.
-func API(root *inroot.Root, plan appmount.Plan) error {
+func (t *Tree) API(plan appmount.Plan) error {
 	for _, dir := range []string{"/dev", "/proc", "/sys"} {
 		if dir == "/sys" && plan.Below(dir) {
 			continue
 		}
-		if err := bind(root, dir, dir, true, false); err != nil {
+		if err := t.share(dir); err != nil {
 			return err
 		}
 	}
@@ -60,21 +93,32 @@ func API(root *inroot.Root, plan appmount.Plan) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	return s.Put(root, "/tmp")
+	return t.Put(s, "/tmp")
+}
+
+// share mounts a directory of the host, and what is mounted below it.
+func (t *Tree) share(dir string) error {
+	s, err := Clone(dir, true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	s.host = true
+	return t.Put(s, dir)
 }
 
 // Volumes carries out the plan. shared is the directory of the pod for empty
 // volumes; note gets a line for each volume that is filled from the image.
-func Volumes(root *inroot.Root, plan appmount.Plan, shared string, note func(string)) error {
+func (t *Tree) Volumes(plan appmount.Plan, shared string, note func(string)) error {
 	for _, m := range plan.Mounts {
 		source := m.Source
 		if m.Kind == appmount.Empty {
 			var err error
-			if source, err = emptyVolume(root, m, shared, note); err != nil {
+			if source, err = t.emptyVolume(m, shared, note); err != nil {
 				return fmt.Errorf("volume %s: %w", m.Volume, err)
 			}
 		}
-		if err := bind(root, source, m.Target, m.Recursive, m.ReadOnly); err != nil {
+		if err := t.bind(source, m.Target, m.Recursive, m.ReadOnly); err != nil {
 			return fmt.Errorf("volume %s: %w", m.Volume, err)
 		}
 	}
@@ -82,7 +126,7 @@ func Volumes(root *inroot.Root, plan appmount.Plan, shared string, note func(str
 }
 
 // emptyVolume makes the directory of an empty volume, once.
-func emptyVolume(root *inroot.Root, m appmount.Mount, shared string, note func(string)) (string, error) {
+func (t *Tree) emptyVolume(m appmount.Mount, shared string, note func(string)) (string, error) {
 	if err := os.Mkdir(shared, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
@@ -103,7 +147,7 @@ func emptyVolume(root *inroot.Root, m appmount.Mount, shared string, note func(s
 	if m.CopyUp {
 		note("Docker converted image, initializing implicit volume with data contained at the mount point " +
 			strconv.Quote(m.Target) + ".")
-		return dir, copyUp(root, m.Target, dir)
+		return dir, t.copyUp(m.Target, dir)
 	}
 	return dir, nil
 }
@@ -117,42 +161,44 @@ type DNS struct {
 // defaultHosts is /etc/hosts of an image that has none.
 const defaultHosts = "127.0.0.1 localhost localdomain\n"
 
+// DefaultHosts gives an image that has no /etc/hosts one. It works on the
+// image alone, before anything is mounted: a link in there must not lead to a
+// volume or to the host's /dev.
+func (t *Tree) DefaultHosts() error {
+	_, err := t.root.Stat("/etc/hosts")
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil // it has one, or something nobody can make one of
+	}
+	return t.root.WriteNew("/etc/hosts", []byte(defaultHosts), 0o644)
+}
+
 // Names provides resolv.conf and hosts. Files are bound, not copied: without
 // overlay a copy would change the tree of the image.
-func Names(root *inroot.Root, d DNS) error {
-	var err error
-	switch d.Resolv {
-	case entrypoint.ModeHost:
-		err = bind(root, "/etc/resolv.conf", "/etc/resolv.conf", false, true)
-	case entrypoint.ModeStage0:
-		err = bindIfThere(root, d.ResolvFile, "/etc/resolv.conf")
-	}
-	if err != nil {
+func (t *Tree) Names(d DNS) error {
+	if err := t.name(d.Resolv, d.ResolvFile, "/etc/resolv.conf"); err != nil {
 		return err
 	}
-	switch d.Hosts {
+	return t.name(d.Hosts, d.HostsFile, "/etc/hosts")
+}
+
+// name provides one file: the host's, or what stage0 wrote if it wrote one.
+func (t *Tree) name(mode, written, file string) error {
+	switch mode {
 	case entrypoint.ModeHost:
-		return bind(root, "/etc/hosts", "/etc/hosts", false, true)
+		return t.bind(file, file, false, true)
 	case entrypoint.ModeStage0:
-		return bindIfThere(root, d.HostsFile, "/etc/hosts")
-	}
-	if _, err := root.Stat("/etc/hosts"); errors.Is(err, fs.ErrNotExist) {
-		return root.WriteNew("/etc/hosts", []byte(defaultHosts), 0o644)
+		err := t.bind(written, file, false, false)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
 	}
 	return nil
 }
 
-func bindIfThere(root *inroot.Root, source, target string) error {
-	err := bind(root, source, target, false, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// ReadOnlyRoot makes the root read-only, but not the mounts on it.
-func ReadOnlyRoot(root *inroot.Root) error {
-	err := unix.MountSetattr(root.FD(), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+// ReadOnly makes the root read-only, but not the mounts on it.
+func (t *Tree) ReadOnly() error {
+	err := unix.MountSetattr(t.root.FD(), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	if err != nil {
 		return fmt.Errorf("make the root read-only: %w", err)
 	}

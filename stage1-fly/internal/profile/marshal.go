@@ -36,6 +36,9 @@ func (p *Profile) Marshal() []byte {
 	if p.PrivateIPC {
 		o.Bool("privateIPC", true)
 	}
+	if p.PrivateNet {
+		o.Bool("privateNet", true)
+	}
 	o.Raw("rlimits", list(p.Rlimits, func(b []byte, r Rlimit) []byte {
 		b = strconv.AppendUint(append(b, `{"cur":`...), r.Cur, 10)
 		b = strconv.AppendUint(append(b, `,"max":`...), r.Max, 10)

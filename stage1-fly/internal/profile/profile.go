@@ -18,11 +18,9 @@ import (
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/caps"
+	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
 )
-
-// File is the name of the profile in the pod directory.
-const File = "app-profile.json"
 
 // ErrOtherProcess says that a process ID belongs to another process by now.
 var ErrOtherProcess = errors.New("the process ID has been given to another process")
@@ -44,6 +42,7 @@ type Profile struct {
 	OOMScoreAdj *int64          `json:"oomScoreAdj,omitempty"`
 	Cgroups     []string        `json:"cgroups,omitempty"` // directories to join
 	PrivateIPC  bool            `json:"privateIPC,omitempty"`
+	PrivateNet  bool            `json:"privateNet,omitempty"`
 	Rlimits     []Rlimit        `json:"rlimits"` // index is the number of the resource
 }
 
@@ -55,13 +54,13 @@ type Rlimit struct {
 
 // Read reads the profile of the pod directory, the working directory.
 func Read() (*Profile, error) {
-	data, err := os.ReadFile(File)
+	data, err := os.ReadFile(poddir.AppProfile)
 	if err != nil {
 		return nil, err
 	}
 	var p Profile
 	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, fmt.Errorf("read %s: %w", File, err)
+		return nil, fmt.Errorf("read %s: %w", poddir.AppProfile, err)
 	}
 	return &p, nil
 }

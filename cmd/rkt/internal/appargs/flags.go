@@ -236,7 +236,7 @@ func fromList(parse func([]string) (appc.Isolator, error)) func(*App, string) er
 func (a *App) setIsolator(i appc.Isolator) error {
 	for _, other := range a.Isolators {
 		if isCaps(i) && isCaps(other) && other.Name != i.Name {
-			return errors.New("cannot use both --caps-retain and --caps-remove on the same image")
+			return errors.New("error: cannot use both --caps-retain and --caps-remove on the same image")
 		}
 	}
 	family := func(other appc.Isolator) bool {

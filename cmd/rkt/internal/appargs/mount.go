@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/hint"
 )
 
 // mountFlag is --mount: of the last image or, before the first, of all apps.
@@ -36,7 +37,8 @@ func (p *Parser) CheckMounts(volumes []appc.Volume) error {
 	check := func(mounts []appc.Mount) error {
 		for _, m := range mounts {
 			if m.AppVolume == nil && !known[m.Volume] {
-				return fmt.Errorf("dangling mount point %q: volume %q not found", m.Path, m.Volume)
+				return hint.With(fmt.Errorf("dangling mount point %q: volume %q not found", m.Path, m.Volume),
+					"define the volume before the first image: --volume=%s,kind=…", m.Volume)
 			}
 		}
 		return nil

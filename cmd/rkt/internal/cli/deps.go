@@ -16,6 +16,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/pkg/progress"
 	"github.com/rkt/rkt/v2/store/imagestore"
 	"github.com/rkt/rkt/v2/store/treestore"
 )
@@ -44,6 +45,7 @@ type Deps struct {
 	warned  []string // warnings that were printed
 	images  *imagestore.Store
 	trees   *treestore.Store
+	display *progress.Display // what downloads are shown on, once there are any
 
 	cpuProfile *os.File
 }
@@ -194,5 +196,5 @@ func (d *Deps) Logger(component string) *slog.Logger {
 	if component == "" {
 		component = d.command
 	}
-	return slog.New(&lineHandler{w: d.Stderr, component: component, debug: &d.Global.Debug})
+	return slog.New(&lineHandler{print: d.writeErr, component: component, debug: &d.Global.Debug})
 }

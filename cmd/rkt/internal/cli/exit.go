@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/appargs"
+	"github.com/rkt/rkt/v2/pkg/hint"
 )
 
 // Exit statuses of rkt itself. run, run-prepared and enter end with the
@@ -46,9 +47,6 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.err.Error() }
 func (e *statusError) Unwrap() error { return e.err }
-
-// hinter is an error that knows what to do next.
-type hinter interface{ Hint() string }
 
 // report prints what is left to say about err and returns the exit status.
 func (d *Deps) report(cmd *cobra.Command, err error) int {
@@ -94,16 +92,15 @@ func (d *Deps) printError(err error) {
 		return
 	}
 	d.errorf("%s", oneLine(err.Error()))
-	if hint := d.hint(err); hint != "" {
-		d.writeErr("hint: " + oneLine(hint) + "\n")
+	if text := d.hint(err); text != "" {
+		d.writeErr("hint: " + oneLine(text) + "\n")
 	}
 }
 
 // hint is what to do about err, if anybody knows.
 func (d *Deps) hint(err error) string {
-	var h hinter
-	if errors.As(err, &h) {
-		return h.Hint()
+	if text := hint.Of(err); text != "" {
+		return text
 	}
 	if errors.Is(err, fs.ErrPermission) && d.EUID() != 0 {
 		return `run rkt as root or as a member of the group "rkt"`
@@ -115,13 +112,3 @@ func (d *Deps) hint(err error) string {
 func oneLine(s string) string {
 	return strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
 }
-
-// hintError adds to an error what to do next.
-type hintError struct {
-	err  error
-	hint string
-}
-
-func (e *hintError) Error() string { return e.err.Error() }
-func (e *hintError) Unwrap() error { return e.err }
-func (e *hintError) Hint() string  { return e.hint }

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -45,5 +46,10 @@ func runExport(ctx context.Context, d *Deps, o exportOptions) error {
 	if err != nil {
 		return err
 	}
-	return stage0.Export(ctx, p, stage0.ExportConfig{Env: env, App: o.app, Output: o.file, Overwrite: o.overwrite})
+	err = stage0.Export(ctx, p, stage0.ExportConfig{Env: env, App: o.app, Output: o.file, Overwrite: o.overwrite})
+	var unfinished *stage0.FinishError
+	if errors.As(err, &unfinished) {
+		return &statusError{statusLegacy, err}
+	}
+	return err
 }

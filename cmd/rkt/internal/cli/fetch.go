@@ -14,15 +14,17 @@ import (
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/appargs"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/fetch"
+	"github.com/rkt/rkt/v2/pkg/ociconv"
 	"github.com/rkt/rkt/v2/pkg/overlay"
 	"github.com/rkt/rkt/v2/pkg/progress"
 )
 
 type fetchOptions struct {
-	images  appargs.Parser
-	argsErr error // what is wrong after the first image
-	pull    pullFlags
-	full    bool
+	images   appargs.Parser
+	argsErr  error // what is wrong after the first image
+	pull     pullFlags
+	download downloadFlags
+	full     bool
 }
 
 func newFetch(d *Deps) *cobra.Command {
@@ -41,6 +43,7 @@ func newFetch(d *Deps) *cobra.Command {
 	}
 	o.images.BindSignature(cmd.Flags())
 	o.pull.bind(cmd.Flags(), fetch.Update)
+	o.download.bind(cmd.Flags())
 	cmd.Flags().BoolVar(&o.full, "full", false, "print the full image hash after fetching")
 	return cmd
 }
@@ -66,7 +69,7 @@ func runFetch(ctx context.Context, d *Deps, o fetchOptions) error {
 	if err != nil {
 		return err
 	}
-	f, err := d.fetcher(ctx)
+	f, err := d.fetcher(ctx, &o.download)
 	if err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func fetchedID(id appc.ImageID, full bool) appc.ImageID {
 }
 
 // fetcher is what brings images into the store.
-func (d *Deps) fetcher(ctx context.Context) (*fetch.Fetcher, error) {
+func (d *Deps) fetcher(ctx context.Context, o *downloadFlags) (*fetch.Fetcher, error) {
 	c, err := d.Config()
 	if err != nil {
 		return nil, err
@@ -110,16 +113,21 @@ func (d *Deps) fetcher(ctx context.Context) (*fetch.Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.display == nil {
+		d.display = progress.New(d.Stderr, progress.Mode(d.Global.Progress))
+	}
 	in := d.Global.Insecure
 	return &fetch.Fetcher{
 		Store:     fetchStore{store},
 		Insecure:  fetch.Insecure{Image: in.Image, TLS: in.TLS, HTTP: in.HTTP, PubKey: in.PubKey},
 		Auth:      c,
-		Progress:  progress.Mode(d.Global.Progress),
-		Stderr:    d.Stderr,
+		Display:   d.display,
 		Debug:     d.Global.Debug,
 		UserAgent: "rkt/" + version,
 		Getenv:    os.Getenv,
+
+		Platform:      ociconv.Platform(o.platform),
+		MaxConcurrent: int(o.concurrent),
 	}, nil
 }
 

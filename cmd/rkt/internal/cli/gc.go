@@ -30,6 +30,7 @@ func newGC(d *Deps) *cobra.Command {
 		Short:       "Garbage collect rkt pods no longer in use",
 		Long:        "Marks exited pods and deletes those marked longer than the grace period ago. Use --grace-period=0s to effectively disable the grace period.",
 		Annotations: rootOnly(),
+		Args:        cobra.NoArgs,
 		RunE:        func(cmd *cobra.Command, _ []string) error { return runGC(cmd.Context(), d, o) },
 	}
 	cmd.Flags().DurationVar(&o.gracePeriod, "grace-period", defaultGracePeriod, "duration to wait before discarding inactive pods from garbage")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
@@ -48,7 +49,7 @@ func runImageFsck(ctx context.Context, d *Deps, o imageFsckOptions) error {
 		return nil
 	}
 	if !o.repair {
-		return &hintError{errors.New("the store has problems"), `repair them with "rkt image fsck --repair"`}
+		return hint.With(errors.New("the store has problems"), `repair them with "rkt image fsck --repair"`)
 	}
 	return errors.New("the store has problems that cannot be repaired")
 }

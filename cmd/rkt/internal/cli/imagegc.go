@@ -64,6 +64,9 @@ func runImageGC(ctx context.Context, d *Deps, o imageGCOptions) error {
 	var old []namedImage
 	for i := range images {
 		in := &images[i]
+		if in.Name == "" {
+			continue // its record cannot be read: that is for fsck
+		}
 		if d.Now().Sub(in.LastUsed) > o.gracePeriod && !isUsed(in.ID, inUse.Images) && !stage1s[treestore.ID(string(in.ID))] {
 			old = append(old, namedImage{imageTitle(in), in.ID})
 		}

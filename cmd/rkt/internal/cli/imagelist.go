@@ -43,6 +43,7 @@ func newImageList(d *Deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List images in the local store",
+		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runImageList(cmd.Context(), d, o) },
 	}
 	cmd.Flags().Var(&o.fields, "fields", "comma-separated list of fields to display; allowed values: "+quotedList(fields))
@@ -63,10 +64,21 @@ func runImageList(ctx context.Context, d *Deps, o imageListOptions) error {
 	if err != nil {
 		return fmt.Errorf("unable to get the image list: %w", err)
 	}
+	images, faults := splitFaults(images)
 	sortImages(images, o.sort.words, bool(o.order))
 	if o.format != formatTable {
-		return d.printJSON(imagesJSON(images), o.format == formatJSONPretty)
+		err = d.printJSON(imagesJSON(images), o.format == formatJSONPretty)
+	} else {
+		err = d.printImages(images, o)
 	}
+	if err != nil {
+		return err
+	}
+	d.listFaults("images", faults)
+	return nil
+}
+
+func (d *Deps) printImages(images []imagestore.Info, o imageListOptions) error {
 	var rows [][]string
 	if !o.noLegend {
 		rows = append(rows, imageHeader(o.fields.words))
@@ -78,6 +90,22 @@ func runImageList(ctx context.Context, d *Deps, o imageListOptions) error {
 		return nil
 	}
 	return d.writeOut(table(rows))
+}
+
+// splitFaults returns the images of which something is known and what is wrong
+// with any, in the order of the image IDs.
+func splitFaults(images []imagestore.Info) (known []imagestore.Info, faults []error) {
+	slices.SortFunc(images, func(a, b imagestore.Info) int { return cmp.Compare(a.ID, b.ID) })
+	for i := range images {
+		in := &images[i]
+		if in.Err != nil {
+			faults = append(faults, fmt.Errorf("image %s: %w", in.ID.Short(), in.Err))
+		}
+		if in.Name != "" {
+			known = append(known, *in)
+		}
+	}
+	return known, faults
 }
 
 // sortImages sorts by keys, the first the most important, and by ID.

@@ -24,6 +24,7 @@ func newList(d *Deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List pods",
+		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runList(cmd.Context(), d, o) },
 	}
 	cmd.Flags().BoolVar(&o.full, "full", false, "use long output format")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
 
@@ -71,7 +72,7 @@ func TestReport(t *testing.T) {
 		{nil, 0, ""},
 		{fmt.Errorf("outer: %w", fmt.Errorf("middle: %w", base)), 254, "list: outer: middle: cause\n"},
 		{errors.Join(errors.New("a"), errors.New("b")), 254, "list: a; b\n"},
-		{fmt.Errorf("x: %w", &hintError{base, "do this"}), 254, "list: x: cause\nhint: do this\n"},
+		{fmt.Errorf("x: %w", hint.With(base, "do this")), 254, "list: x: cause\nhint: do this\n"},
 		{&statusError{1, base}, 1, "list: cause\n"},
 		{fs.ErrPermission, 254, "list: permission denied\nhint: run rkt as root or as a member of the group \"rkt\"\n"},
 		{errReported, 254, ""},

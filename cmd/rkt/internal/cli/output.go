@@ -29,8 +29,50 @@ func (d *Deps) writeOut(s string) error {
 	return nil
 }
 
-// writeErr cannot report its own failure: stderr is where it would.
-func (d *Deps) writeErr(s string) { _, _ = io.WriteString(d.Stderr, s) }
+// writeErr writes a message, between the bars of downloads that are under way.
+// It cannot report its own failure: stderr is where it would.
+func (d *Deps) writeErr(s string) {
+	if !d.Global.Debug && (d.command == "prepare" || d.command == "fetch") {
+		s = cutLongHex(s)
+	}
+	if d.display != nil {
+		_, _ = d.display.Write([]byte(s))
+		return
+	}
+	_, _ = io.WriteString(d.Stderr, s)
+}
+
+const (
+	longHex = 36 // digits and dashes of a UUID
+	keptHex = 12
+)
+
+// cutLongHex shortens what callers of prepare and fetch, who search both
+// streams for the result, could take for a UUID or an image ID.
+func cutLongHex(s string) string {
+	var b strings.Builder
+	run := 0 // length of the digits and dashes before i
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && isHexOrDash(s[i]) {
+			run++
+			continue
+		}
+		if word := s[i-run : i]; run < longHex {
+			b.WriteString(word)
+		} else {
+			b.WriteString(word[:keptHex] + "...")
+		}
+		run = 0
+		if i < len(s) {
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+func isHexOrDash(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' || c == '-'
+}
 
 // Values of --format.
 const (
@@ -76,7 +118,7 @@ func (d *Deps) printJSON(v any, pretty bool) error {
 // lineHandler writes slog records as rkt's messages: one line
 // "component: message key=value".
 type lineHandler struct {
-	w         io.Writer
+	print     func(string)
 	component string
 	debug     *bool
 	attrs     []slog.Attr
@@ -101,8 +143,8 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		add(a)
 	}
 	r.Attrs(add)
-	_, err := fmt.Fprintf(h.w, "%s: %s\n", component, oneLine(r.Message+b.String()))
-	return err
+	h.print(component + ": " + oneLine(r.Message+b.String()) + "\n")
+	return nil
 }
 
 func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

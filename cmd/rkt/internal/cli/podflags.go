@@ -27,6 +27,7 @@ type podOptions struct {
 	setEnvFile   appargs.EnvFiles
 	stage1       stage1Choice
 	pull         pullFlags
+	download     downloadFlags
 	noOverlay    bool
 	privateUsers bool
 	podManifest  string
@@ -47,6 +48,7 @@ func (o *podOptions) bind(cmd *cobra.Command) {
 	flags.BoolVar(&o.privateUsers, "private-users", false, "run within user namespaces")
 	flags.StringVar(&o.podManifest, "pod-manifest", "", "the path to the pod manifest. If it's non-empty, then only '--net', '--no-overlay' and '--interactive' will have effect")
 	o.pull.bind(flags, fetch.New)
+	o.download.bind(flags)
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		o.argsErr = o.images.Parse(cmd.Flags(), args)
 		return flagFault(o.argsErr)
@@ -132,7 +134,7 @@ func (o *podOptions) prepareConfig(ctx context.Context, d *Deps) (stage0.Prepare
 			return c, fmt.Errorf("cannot read pod manifest: %w", err)
 		}
 	}
-	f, err := d.fetcher(ctx)
+	f, err := d.fetcher(ctx, &o.download)
 	if err != nil {
 		return c, err
 	}

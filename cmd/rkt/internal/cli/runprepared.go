@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
 
@@ -33,6 +34,15 @@ func newRunPrepared(d *Deps) *cobra.Command {
 	return cmd
 }
 
+// notPrepared is the refusal of pods that were started, or never finished.
+func notPrepared(p *pod.Pod) error {
+	err := fmt.Errorf("pod %q is not prepared", p.UUID())
+	if p.State() == pod.Running || p.State().IsAfterRun() {
+		return hint.With(err, "a pod runs once; prepare another one")
+	}
+	return err
+}
+
 func runRunPrepared(ctx context.Context, d *Deps, o runPreparedOptions) error {
 	if err := firstError(o.runtime.checkMDS, o.runtime.checkValues); err != nil {
 		return err
@@ -43,7 +53,7 @@ func runRunPrepared(ctx context.Context, d *Deps, o runPreparedOptions) error {
 	}
 	defer func() { _ = p.Close() }()
 	if p.State() != pod.Prepared {
-		return fmt.Errorf("pod %q is not prepared", p.UUID())
+		return notPrepared(p)
 	}
 	if o.runtime.interactive {
 		if err := checkOneApp(p); err != nil {

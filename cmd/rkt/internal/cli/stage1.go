@@ -17,6 +17,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
 	"github.com/rkt/rkt/v2/pkg/fetch"
+	"github.com/rkt/rkt/v2/pkg/ociconv"
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
@@ -47,7 +48,9 @@ func (d *Deps) findStage1(ctx context.Context, f *fetch.Fetcher, c stage1Choice)
 	if err != nil {
 		return "", err
 	}
-	s := &stage1Finder{d: d, store: store, fetch: f, config: cfg}
+	own := *f
+	own.Platform = ociconv.Platform{} // stage1 runs on the host, whatever the apps are for
+	s := &stage1Finder{d: d, store: store, fetch: &own, config: cfg}
 	if c.flag == "" {
 		return s.unnamed(ctx)
 	}

@@ -18,6 +18,7 @@ func newVersion(d *Deps) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and exit",
+		Args:  cobra.NoArgs,
 		RunE:  func(*cobra.Command, []string) error { return runVersion(d) },
 	}
 }
