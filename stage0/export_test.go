@@ -133,6 +133,32 @@ func disown(t *testing.T, w *world, uuid poddir.UUID) {
 	}
 }
 
+// What fails after the last byte was written has an exit status of its own.
+func TestExportCannotFinish(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		name   string
+		output string
+		close  bool
+	}{
+		{"closed", dir + "/x.aci", true},
+		{"no directory", dir + "/none/x.aci", false},
+	} {
+		f, err := os.CreateTemp(dir, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.close {
+			_ = f.Close()
+		}
+		c := ExportConfig{Output: tt.output}
+		var unfinished *FinishError
+		if err := c.finish(f); !errors.As(err, &unfinished) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
 func TestExportErrors(t *testing.T) {
 	needs(t)
 	ctx := context.Background()
@@ -162,6 +188,17 @@ func TestExportErrors(t *testing.T) {
 	}
 	if err := Export(ctx, w.open(exited), ExportConfig{Env: w.env, Output: there, Overwrite: true}); err != nil {
 		t.Errorf("overwrite: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "dir.aci"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err := Export(ctx, w.open(exited), ExportConfig{Env: w.env, Output: dir + "/dir.aci", Overwrite: true})
+	if !errors.Is(err, unix.EISDIR) {
+		t.Errorf("directory as output: %v", err)
+	}
+	put(t, filepath.Join(dir, "dir.aci", "kept"), "")
+	if err := os.RemoveAll(filepath.Join(dir, "dir.aci")); err != nil {
+		t.Fatal(err)
 	}
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 {
 		t.Errorf("left in the directory: %v, %v", names, err)

@@ -5,9 +5,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/caps"
@@ -115,6 +118,33 @@ func TestOOMScore(t *testing.T) {
 	p.app().Isolators = appc.Isolators{must[appc.Isolator](t)(isolator.OOMScoreAdjFlag(321))}
 	if r := p.report(entrypoint.Run{}); r.OOM != "321" {
 		t.Error(r.OOM)
+	}
+}
+
+// TestOOMScoreNotPermitted: rkt without CAP_SYS_RESOURCE, in a container say.
+func TestOOMScoreNotPermitted(t *testing.T) {
+	p := newPod(t)
+	iso := must[appc.Isolator](t)(isolator.OOMScoreAdjFlag(-1000))
+	dropCapability(t, unix.CAP_SYS_RESOURCE)
+	p.app().Isolators = appc.Isolators{iso}
+	p.fails(entrypoint.Run{}, "run: cannot apply the isolator os/linux/oom-score-adj: set OOM score adjustment: ")
+
+	p.image.App.Isolators = appc.Isolators{iso}
+	p.exec("exit", "0")
+	r := p.run(entrypoint.Run{})
+	if r.status != 0 || !strings.HasPrefix(r.stderr, "warning: os/linux/oom-score-adj isolator set but this host cannot apply it, skipping: ") ||
+		strings.Count(r.stderr, "\n") != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// dropCapability keeps one from what the test starts from now on.
+func dropCapability(t *testing.T, c int) {
+	t.Helper()
+	// Locked for good: the thread ends with the test's goroutine.
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -20,7 +20,7 @@ var (
 func ParseAppc(s string) (Appc, error) {
 	a, err := parseAppcString(s)
 	if err != nil {
-		return Appc{}, fmt.Errorf("invalid appc image string %q: %w", s, err)
+		return Appc{}, hintName(s, fmt.Errorf("invalid appc image string %q: %w", s, err))
 	}
 	return a, nil
 }

@@ -32,7 +32,8 @@ func (g *registryConn) open(ctx context.Context, d ociconv.Descriptor, offset in
 	return b, b.connect()
 }
 
-// blobReader delivers exactly the bytes from an offset to the blob's size.
+// blobReader delivers exactly the bytes from an offset to the blob's size. Its
+// errors do not say which blob it is: callers do.
 type blobReader struct {
 	d      ociconv.Descriptor
 	get    func(header http.Header) (*http.Response, error)
@@ -79,7 +80,7 @@ func (b *blobReader) atEnd() error {
 	}
 	var extra [1]byte
 	if n, _ := b.body.Read(extra[:]); n > 0 {
-		return fmt.Errorf("blob %s is longer than the %d bytes that the manifest says", b.d.Digest, b.d.Size)
+		return fmt.Errorf("longer than the %d bytes that the manifest says", b.d.Size)
 	}
 	return io.EOF
 }
@@ -99,7 +100,7 @@ func (b *blobReader) broke(err error) error {
 	b.good = b.offset
 	b.failures++
 	if b.failures >= attempts {
-		return fmt.Errorf("blob %s: %w", b.d.Digest, err)
+		return err
 	}
 	b.log("%s broke at byte %d (%v), trying again", short(b.d.Digest), b.offset, err)
 	return b.wait(backOff(b.failures - 1))
@@ -118,7 +119,7 @@ func (b *blobReader) connect() error {
 		resp, err = b.get(http.Header{})
 	}
 	if err != nil {
-		return fmt.Errorf("blob %s: %w", b.d.Digest, err)
+		return err
 	}
 	skip, err := b.check(resp)
 	if err == nil && skip > 0 {
@@ -126,7 +127,7 @@ func (b *blobReader) connect() error {
 	}
 	if err != nil {
 		_ = resp.Body.Close()
-		return fmt.Errorf("blob %s: %w", b.d.Digest, err)
+		return err
 	}
 	b.body = resp.Body
 	return nil

@@ -30,7 +30,7 @@ func readBlob(ctx context.Context, b blobs, d ociconv.Descriptor, limit int64) (
 	}
 	in, err := b.open(ctx, d, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", d.Digest, err)
 	}
 	defer in.Close()
 	data, err := readCapped(in, limit)
@@ -186,7 +186,8 @@ func (i *importImage) layer(ctx context.Context, to OCIImport, d layer.Descripto
 		bar.Set(offset)
 		return readCloser{bar.Reader(in), in}, nil
 	})
-	if err != nil && !strings.Contains(err.Error(), d.Digest) {
+	// The store says which layer it is, too, where it failed itself.
+	if err != nil && !strings.HasPrefix(err.Error(), "layer "+d.Digest) {
 		return fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
 	return err

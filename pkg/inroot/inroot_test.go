@@ -243,3 +243,16 @@ func FuzzResolve(f *testing.F) {
 		}
 	})
 }
+
+// TestReadFileOfKernel: a file of size 0 that is not empty is the kernel's; it
+// may block, and reading it may have effects.
+func TestReadFileOfKernel(t *testing.T) {
+	r, err := Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	if data, err := r.ReadFile("/version", 1<<10); err != nil || len(data) != 0 {
+		t.Errorf("%q, %v", data, err)
+	}
+}

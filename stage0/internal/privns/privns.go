@@ -68,9 +68,7 @@ func NewThread() (*Thread, error) {
 func newThread(flags int) (*Thread, error) {
 	t := &Thread{work: make(chan func() error), result: make(chan error)}
 	started := make(chan error)
-	go func() {
-		// Never unlocked: the runtime ends the thread with the goroutine.
-		runtime.LockOSThread()
+	go offMainThread(func() {
 		if err := unix.Unshare(flags); err != nil {
 			started <- fmt.Errorf("unshare: %w", err)
 			return
@@ -79,8 +77,28 @@ func newThread(flags int) (*Thread, error) {
 		for fn := range t.work {
 			t.result <- fn()
 		}
-	}()
+	})
 	return t, <-started
+}
+
+// offMainThread runs fn on a thread that ends with it, never the main one: that
+// is what /proc/self shows of this process, and the runtime cannot end it, so
+// that the whole process would look as if it were in fn's namespace for good.
+func offMainThread(fn func()) {
+	runtime.LockOSThread() // not unlocked: the runtime ends the thread with the goroutine
+	if unix.Gettid() != unix.Getpid() {
+		fn()
+		return
+	}
+	// As long as this goroutine has the main thread, no other gets it.
+	elsewhere := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(elsewhere)
+		fn()
+	}()
+	<-elsewhere
+	runtime.UnlockOSThread()
 }
 
 // Do runs fn on the thread and waits for it. It must not be called concurrently.

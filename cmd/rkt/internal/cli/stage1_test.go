@@ -86,7 +86,7 @@ func (w *stage1World) configure(json string) {
 
 func (w *stage1World) find(c stage1Choice) (appc.ImageID, error) {
 	w.t.Helper()
-	f, err := w.fetcher(w.t.Context())
+	f, err := w.fetcher(w.t.Context(), &downloadFlags{})
 	if err != nil {
 		return "", err
 	}
