@@ -51,10 +51,10 @@ test: $(SUM) ## unit tests; no root needed (as root some more run)
 	$(SUM) run -name unit ./...
 
 functional: build failpoint $(SUM) ## real pods, real registries, real images; root
-	$(SUM) run -name functional -tags functional -p 1 -count 1 -timeout 30m ./tests/harness/ ./tests/functional/
+	$(SUM) run -name functional -- -tags functional -p 1 -count 1 -timeout 30m ./tests/harness/ ./tests/functional/
 
 torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTURE=long for the long form
-	$(SUM) run -name torture -tags functional -p 1 -count 1 -timeout 120m ./tests/torture/
+	$(SUM) run -name torture -- -tags functional -p 1 -count 1 -timeout 120m ./tests/torture/
 
 check: ## everything CI runs; root
 	rm -rf $(BUILD)/test-results

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
@@ -199,21 +201,71 @@ func TestStopSparesOthers(t *testing.T) {
 	}
 }
 
-// TestStopReachesStrays: the app's process is gone, a child of it holds the pod.
+// stray starts a process as an app may leave it behind: in the app's root, with
+// the lock of the pod, in another process group.
+func (p *testPod) stray() *exec.Cmd {
+	p.t.Helper()
+	p.must(unix.Flock(int(p.lock.Fd()), unix.LOCK_EX))
+	stray := exec.Command("/bin/probe", "wait")
+	stray.ExtraFiles = []*os.File{p.lock}
+	stray.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Chroot: p.root}
+	in, err := stray.StdinPipe()
+	p.must(err)
+	p.t.Cleanup(func() { _ = in.Close() })
+	out, err := stray.StdoutPipe()
+	p.must(err)
+	p.must(stray.Start())
+	_, err = out.Read(make([]byte, 6))
+	p.must(err)
+	return stray
+}
+
+func killedBy(err error) syscall.Signal {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return 0
+	}
+	return exit.Sys().(syscall.WaitStatus).Signal()
+}
+
+// TestStopReachesStrays: the app's process is gone, a child of it holds the
+// pod. The process group is the caller's, and not what is signalled.
 func TestStopReachesStrays(t *testing.T) {
 	p := newPod(t)
 	p.must(os.WriteFile(filepath.Join(p.dir, poddir.PID), []byte("999999999\n"), 0o644))
-	stray := exec.Command("/bin/sleep", "1000")
-	stray.ExtraFiles = []*os.File{p.lock}
-	stray.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.must(stray.Start())
-	p.must(os.WriteFile(filepath.Join(p.dir, poddir.PGID), []byte(strconv.Itoa(stray.Process.Pid)+"\n"), 0o644))
+	other := exec.Command("/bin/sleep", "1000") // the script that called rkt, say
+	other.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.must(other.Start())
+	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
+	p.must(os.WriteFile(filepath.Join(p.dir, poddir.PGID), []byte(strconv.Itoa(other.Process.Pid)+"\n"), 0o644))
+	stray := p.stray()
 	if out, err := p.entry("stop", entrypoint.Stop{UUID: p.id}.Argv()); err != nil {
 		_ = stray.Process.Kill()
 		t.Errorf("%s, %v", out, err)
 	}
-	var exit *exec.ExitError
-	if err := stray.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+	if err := stray.Wait(); killedBy(err) != syscall.SIGTERM {
+		t.Errorf("%v", err)
+	}
+	if out, err := p.entry("stop", entrypoint.Stop{UUID: p.id}.Argv()); err == nil {
+		t.Errorf("nobody is left: %q", out)
+	}
+	if err := other.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the caller: %v", err)
+	}
+}
+
+// TestStopForceEndsAll: what the app has started keeps no pod alive.
+func TestStopForceEndsAll(t *testing.T) {
+	p := newPod(t)
+	run := p.start(entrypoint.Run{})
+	stray := p.stray()
+	if out, err := p.entry("stop", entrypoint.Stop{Force: true, UUID: p.id}.Argv()); err != nil {
+		t.Fatalf("%s, %v", out, err)
+	}
+	if err := stray.Wait(); killedBy(err) != syscall.SIGKILL {
+		t.Errorf("%v", err)
+	}
+	if err := run.wait(); killedBy(err) != syscall.SIGKILL {
 		t.Errorf("%v", err)
 	}
 }

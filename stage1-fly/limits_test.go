@@ -148,6 +148,34 @@ func dropCapability(t *testing.T, c int) {
 	}
 }
 
+// TestCgroupsReadOnly: the host has the controllers, but rkt may not use them.
+func TestCgroupsReadOnly(t *testing.T) {
+	p := newPod(t)
+	// Locked for good: the thread ends with the test's goroutine.
+	runtime.LockOSThread()
+	p.must(unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS))
+	p.must(unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""))
+	info, err := os.ReadFile("/proc/thread-self/mountinfo")
+	p.must(err)
+	for line := range strings.Lines(string(info)) {
+		if dir := strings.Fields(line)[4]; strings.Contains(line, " - cgroup") {
+			p.must(unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+		}
+	}
+	memory, shares := must[appc.Isolator](t)(isolator.MemoryFlag("64Mi")), must[appc.Isolator](t)(isolator.CPUSharesFlag(300))
+	p.image.App.Isolators = appc.Isolators{memory, shares}
+	p.exec("exit", "0")
+	r := p.run(entrypoint.Run{})
+	if r.status != 0 || strings.Count(r.stderr, "\n") != 2 ||
+		!strings.Contains(r.stderr, "warning: resource/memory isolator set but this host cannot apply it, skipping: ") ||
+		!strings.Contains(r.stderr, "warning: os/linux/cpu-shares isolator set but this host cannot apply it, skipping: ") {
+		t.Errorf("%+v", r)
+	}
+	p.image.App.Isolators = nil
+	p.app().Isolators = appc.Isolators{memory}
+	p.fails(entrypoint.Run{}, "run: make cgroup: ")
+}
+
 func TestCgroupLimits(t *testing.T) {
 	p := newPod(t)
 	p.app().Isolators = appc.Isolators{

@@ -14,6 +14,9 @@ import (
 )
 
 func main() {
+	// Who may read pods and images is part of their layout, not a matter of the
+	// caller's umask.
+	syscall.Umask(0o022)
 	ctx := context.Background()
 	if wanted := signals(); len(wanted) > 0 { // none would mean all
 		var stop context.CancelFunc

@@ -14,6 +14,11 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rkt/rkt/v2/pkg/aci"
@@ -34,6 +39,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": cmdStatus,
 			"mkaci":  cmdMkACI,
+
+			"breakfiles": cmdBreakFiles,
+			"mklayout":   cmdMkLayout,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", filepath.Join(env.WorkDir, "data"))
@@ -84,6 +92,49 @@ func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
 func runRkt(ts *testscript.TestScript, args []string) error {
 	dirs := []string{"--system-config=" + ts.MkAbs("system"), "--local-config=" + ts.MkAbs("local")}
 	return ts.Exec("rkt", append(dirs, args...)...)
+}
+
+// cmdBreakFiles is "breakfiles FILE PATTERN": each file that matches gets the
+// content of FILE, as if it was written long after what is in it.
+func cmdBreakFiles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: breakfiles FILE PATTERN")
+	}
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	paths, err := filepath.Glob(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if len(paths) == 0 {
+		ts.Fatalf("no file matches %s", args[1])
+	}
+	later := time.Now().Add(time.Minute)
+	for _, path := range paths {
+		ts.Check(os.WriteFile(path, data, 0o644))
+		ts.Check(os.Chtimes(path, later, later))
+	}
+}
+
+// cmdMkLayout is "mklayout DIR ARCH...": an OCI image layout with one image for
+// each of several architectures of Linux.
+func cmdMkLayout(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: mklayout DIR ARCH...")
+	}
+	var list []mutate.IndexAddendum
+	for _, arch := range args[1:] {
+		img, err := random.Image(100, 2)
+		ts.Check(err)
+		config, err := img.ConfigFile()
+		ts.Check(err)
+		config.OS, config.Architecture = "linux", arch
+		config.Config.Cmd = []string{"/hello"}
+		img, err = mutate.ConfigFile(img, config)
+		ts.Check(err)
+		platform := &v1.Platform{OS: "linux", Architecture: arch}
+		list = append(list, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: platform}})
+	}
+	_, err := layout.Write(ts.MkAbs(args[0]), mutate.AppendManifests(empty.Index, list...))
+	ts.Check(err)
 }
 
 // cmdMkACI is "mkaci FILE NAME VERSION [LABEL=VALUE...]": an image whose rootfs

@@ -3,58 +3,48 @@
 package distribution
 
 import (
-	"path/filepath"
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/hint"
 )
 
-// hintedError is an error that knows what the user may have meant.
-type hintedError struct {
-	err  error
-	hint string
-}
-
-func (e *hintedError) Error() string { return e.err.Error() }
-func (e *hintedError) Unwrap() error { return e.err }
-
-// Hint is what to write instead.
-func (e *hintedError) Hint() string { return e.hint }
-
-// hintName is err with a hint if s, which is no image name, is a registry
-// reference: that is how other tools name images.
+// hintName adds to the error of s, which is no image name, what to write
+// instead if it is a registry reference: that is how other tools name images.
 func hintName(s string, err error) error {
-	reference, isDocker := strings.CutPrefix(s, "docker:")
-	d, perr := ParseReference(strings.TrimPrefix(reference, "//"))
+	text, isDocker := strings.CutPrefix(s, "docker:")
+	d, perr := ParseReference(strings.TrimPrefix(text, "//"))
 	if perr != nil {
 		return err
 	}
-	stored := storedName(d)
-	switch {
-	case stored == "":
+	name, nerr := appc.SanitizeIdentifier(d.Host + "/" + d.Repository)
+	if nerr != nil {
 		return err
-	case isDocker:
-		return &hintedError{err, "an image in the store goes by its ID or its name, here " + stored}
 	}
-	return &hintedError{err, "an image in a registry is written docker://" + s + ", the same image in the store " + stored}
-}
-
-// storedName is the appc string of the image that is made of a reference.
-func storedName(d Docker) string {
-	name, err := appc.SanitizeIdentifier(d.Host + "/" + d.Repository)
-	if err != nil {
-		return ""
-	}
+	stored := Appc{Name: name}
 	if d.Tag != "" {
-		return name.String() + ":" + d.Tag
+		stored.Labels = appc.Labels{{Name: "version", Value: d.Tag}}
 	}
-	return name.String()
+	if isDocker {
+		return hint.With(err, "name an image in the store by its ID or its name, here %s", stored)
+	}
+	return hint.With(err, "write docker://%s for the image in the registry, %s for the one in the store", s, stored)
 }
 
-// hintArchive is err with a hint if path may be an archive of another kind.
+// hintArchive adds to the error of a file that is no image archive by its name
+// how the archives of other tools are written.
 func hintArchive(path string, err error) error {
-	if strings.HasSuffix(path, aciSuffix) || !strings.Contains(filepath.Base(path), ".t") {
-		return err
+	return hint.With(err, "the name of an image archive has to end in %q; write docker-archive:%s or oci-archive:%s for what docker or podman saved",
+		aciSuffix, path, path)
+}
+
+// isTarName tells whether a file is named like a tar, compressed or not.
+func isTarName(path string) bool {
+	path = strings.ToLower(path)
+	for _, suffix := range [...]string{".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"} {
+		if strings.HasSuffix(path, suffix) {
+			return true
+		}
 	}
-	return &hintedError{err, "an image that docker or podman saved is written docker-archive:" + path + " or oci-archive:" + path}
+	return false
 }

@@ -94,7 +94,11 @@ func parseURL(s string) (Point, error) {
 		return nil, fmt.Errorf("invalid image string %q: %w", s, err)
 	}
 	if !strings.HasSuffix(u.Path, aciSuffix) {
-		return nil, hint.With(fmt.Errorf("invalid image string %q", s), "the name of an image archive has to end in %q", aciSuffix)
+		err := fmt.Errorf("invalid image string %q", s)
+		if u.Scheme == "file" && isTarName(u.Path) {
+			return nil, hintArchive(u.Path, err)
+		}
+		return nil, hint.With(err, "the name of an image archive has to end in %q", aciSuffix)
 	}
 	switch u.Scheme {
 	case "file":

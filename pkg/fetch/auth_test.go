@@ -19,6 +19,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/compression"
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
+	"github.com/rkt/rkt/v2/pkg/hint"
 )
 
 // tokenServer gives tokens to those who know the password, or to all.
@@ -99,6 +100,9 @@ func TestToken(t *testing.T) {
 			_, err := f.Fetch(t.Context(), h.ref("my/app:1"), ImageOptions{})
 			if tc.err != "" {
 				wantError(t, err, tc.err)
+				if hint.Of(err) == "" {
+					t.Error("no hint")
+				}
 				return
 			}
 			if err != nil {
@@ -217,6 +221,15 @@ func TestBasicAndBlobRedirect(t *testing.T) {
 	f.Insecure.TLS = true
 	_, err := f.Fetch(t.Context(), h.ref("my/app:1"), ImageOptions{})
 	wantError(t, err, "Unexpected HTTP code: 401")
+	if !strings.Contains(hint.Of(err), "none were found") {
+		t.Errorf("hint %q", hint.Of(err))
+	}
+	f.Auth = credentials{docker: map[string]config.Basic{host(h.Server): {User: "u", Password: "wrong"}}}
+	_, err = f.Fetch(t.Context(), h.ref("my/app:1"), ImageOptions{})
+	wantError(t, err, "Unexpected HTTP code: 401")
+	if !strings.Contains(hint.Of(err), "gives no access to my/app") {
+		t.Errorf("hint %q", hint.Of(err))
+	}
 	f.Auth = credentials{docker: map[string]config.Basic{host(h.Server): {User: "u", Password: "p"}}}
 	if _, err := f.Fetch(t.Context(), h.ref("my/app:1"), ImageOptions{}); err != nil {
 		t.Fatal(err)

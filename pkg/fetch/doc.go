@@ -20,6 +20,8 @@
 //   - Plain http is used for registries if the user allows it, and, as docker and podman do, for
 //     registries on a loopback address that do not answer https. URLs that say http
 //     are http.
+//   - A server that stalls is given up after two minutes, like a broken connection; a transfer
+//     that goes on has no limit.
 //   - Memory does not grow with the image: manifests and configs are capped,
 //     layers and archives are streamed.
 //   - Messages without --debug hold no run of 36 hexadecimal digits or dashes, which

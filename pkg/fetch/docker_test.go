@@ -4,6 +4,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -465,4 +466,25 @@ func TestQuietOutput(t *testing.T) {
 			t.Errorf("%s: progress %v in %s", mode, got, out)
 		}
 	}
+}
+
+// Who ends a download says why, and that is in the error.
+func TestDockerCancelled(t *testing.T) {
+	image := makeImage(t, "x", linuxAMD64, compression.Gzip)
+	h := newHub(t, true)
+	h.push(t, "app", "1", image)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	h.set(func(_ http.ResponseWriter, req *http.Request) bool {
+		if !strings.HasSuffix(req.URL.Path, image.layers[0].Digest) {
+			return false
+		}
+		cancel(errors.New("the terminal is gone"))
+		<-req.Context().Done()
+		return true
+	})
+	f, _ := fetcher(newFakeStore(t))
+	f.Insecure.TLS = true
+	_, err := f.Fetch(ctx, h.ref("app:1"), ImageOptions{})
+	wantError(t, err, "layer "+image.layers[0].Digest+": the terminal is gone")
 }

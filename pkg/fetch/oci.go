@@ -4,6 +4,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -186,6 +187,9 @@ func (i *importImage) layer(ctx context.Context, to OCIImport, d layer.Descripto
 		bar.Set(offset)
 		return readCloser{bar.Reader(in), in}, nil
 	})
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = context.Cause(ctx) // the signal, say
+	}
 	// The store says which layer it is, too, where it failed itself.
 	if err != nil && !strings.HasPrefix(err.Error(), "layer "+d.Digest) {
 		return fmt.Errorf("layer %s: %w", d.Digest, err)

@@ -35,6 +35,8 @@ type registryConn struct {
 	scheme string
 	client *http.Client
 	base   *http.Transport
+	// anonymous says that there was nothing to show to the registry.
+	anonymous bool
 }
 
 // connect finds out how the registry speaks and what it wants to be shown.
@@ -43,12 +45,12 @@ func (r *run) connect(ctx context.Context, ref distribution.Docker) (*registryCo
 	challenge, err := g.ping(ctx)
 	if err != nil {
 		g.close()
-		return nil, err
+		return nil, g.hint(err)
 	}
 	auth, err := g.authenticate(ctx, challenge)
 	if err != nil {
 		g.close()
-		return nil, err
+		return nil, g.hint(err)
 	}
 	g.client = &http.Client{Transport: auth, CheckRedirect: checkRedirect}
 	return g, nil
@@ -246,7 +248,7 @@ func (g *registryConn) manifest(ctx context.Context, reference string) (document
 		g.run.debug("registry %s: rate limit %q, remaining %q", g.host, resp.Header.Get("RateLimit-Limit"), limit)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return document{}, unexpectedCode(resp.StatusCode, resp.Request.URL, resp.Body)
+		return document{}, g.hint(unexpectedCode(resp.StatusCode, resp.Request.URL, resp.Body))
 	}
 	data, err := readCapped(resp.Body, ociconv.MaxManifest)
 	if err != nil {

@@ -5,6 +5,8 @@ package fetch
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,5 +204,25 @@ func TestResume(t *testing.T) {
 				t.Errorf("left over: %v", left)
 			}
 		})
+	}
+}
+
+// What one user leaves behind does not stop another one of the group: the file
+// is replaced, not opened, and has a mode that does not depend on the umask.
+func TestETagFileIsShared(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.etag")
+	if err := os.WriteFile(path, []byte("old"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeShared(path, "new"); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil || string(data) != "new" || fi.Mode().Perm() != 0o660 {
+		t.Errorf("%q, mode %v, %v", data, fi.Mode(), err)
 	}
 }

@@ -29,6 +29,7 @@ func (g *registryConn) authenticate(ctx context.Context, challenge *transport.Ch
 			return nil, fmt.Errorf("credentials for registry %s: %w", g.host, err)
 		}
 	}
+	g.anonymous = config == authn.AuthConfig{}
 	t := &authTransport{inner: g.stack(false), g: g, challenge: challenge, config: config}
 	switch strings.ToLower(challenge.Scheme) {
 	case "bearer":
@@ -41,6 +42,8 @@ func (g *registryConn) authenticate(ctx context.Context, challenge *transport.Ch
 	}
 	return t, nil
 }
+
+var errTokenRefused = errors.New("unable to retrieve auth token: 401 unauthorized")
 
 // authTransport adds the Authorization header to requests to the registry
 // itself, and to no other: each redirect passes here again.
@@ -174,7 +177,7 @@ func explainToken(err error) error {
 		return err
 	}
 	if status.StatusCode == http.StatusUnauthorized {
-		return errors.New("unable to retrieve auth token: 401 unauthorized")
+		return errTokenRefused
 	}
 	if status.Request == nil {
 		return err

@@ -181,6 +181,18 @@ func TestURLGarbage(t *testing.T) {
 	}
 }
 
+// A server that compresses on the way, although it must not, is found out.
+func TestURLContentEncoding(t *testing.T) {
+	s := serve(t, false, []byte("\x1f\x8b compressed twice"))
+	s.handle = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Content-Encoding", "gzip")
+		return false
+	}
+	f, _ := fetcher(newFakeStore(t))
+	_, err := f.Fetch(t.Context(), s.URL+"/a.aci", ImageOptions{})
+	wantError(t, err, "error downloading ACI", `server sent Content-Encoding "gzip" though identity was asked for`)
+}
+
 func TestURLTooLarge(t *testing.T) {
 	store := newFakeStore(t)
 	s := serve(t, false, nil)

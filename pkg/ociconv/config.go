@@ -43,7 +43,10 @@ func (w *Words) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &one); err != nil {
 		return err
 	}
-	*w = Words{one}
+	*w = nil
+	if one != "" {
+		*w = Words{one}
+	}
 	return nil
 }
 

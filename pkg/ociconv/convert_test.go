@@ -189,3 +189,27 @@ func FuzzConvert(f *testing.F) {
 		}
 	})
 }
+
+func TestWords(t *testing.T) {
+	for in, want := range map[string][]string{
+		`["a","b c"]`: {"a", "b c"},
+		`"/bin/a b"`:  {"/bin/a b"},
+		`""`:          nil,
+		`[]`:          {},
+		`null`:        nil,
+	} {
+		config, err := ociconv.ParseConfig([]byte(`{"config":{"Entrypoint":` + in + `}}`))
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+			continue
+		}
+		if diff := cmp.Diff(want, []string(config.App.Entrypoint)); diff != "" {
+			t.Errorf("%s: %s", in, diff)
+		}
+	}
+	for _, in := range []string{`1`, `{}`, `[1]`, `"a`} {
+		if _, err := ociconv.ParseConfig([]byte(`{"config":{"Cmd":` + in + `}}`)); err == nil {
+			t.Errorf("%s: no error", in)
+		}
+	}
+}

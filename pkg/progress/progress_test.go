@@ -280,3 +280,21 @@ func TestParseMode(t *testing.T) {
 		t.Error("unknown mode was accepted")
 	}
 }
+
+// The longest line of an archive is as long as a terminal of 80 columns is
+// wide; nothing of it is cut, and it does not wrap.
+func TestTerminalFullWidth(t *testing.T) {
+	var out bytes.Buffer
+	d, c := display(&out, Plain)
+	d.mode = Auto
+	d.size = func() (int, int) { return 80, 24 }
+	b := d.Bar(Options{Name: "ACI", Total: 20_800_000})
+	c.add(time.Second)
+	b.Set(1_250_000)
+	var s screen
+	s.play(out.String())
+	if len(s.lines) != 1 || len(s.lines[0]) != 80 || !strings.HasSuffix(s.lines[0], "] 1.25 MB/20.8 MB") {
+		t.Errorf("screen: %q", s.lines)
+	}
+	d.Close()
+}

@@ -218,7 +218,7 @@ func (c *commit) startTop(ctx context.Context) (*topTree, error) {
 	if c.s.trees == nil {
 		return nil, nil
 	}
-	draft, err := c.s.trees.Draft()
+	draft, err := c.s.trees.Draft(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -255,10 +255,7 @@ func (c *commit) finish(ctx context.Context, top *topTree) error {
 		return fmt.Errorf("error locking image: %w", err)
 	}
 	defer func() { _ = l.Close() }()
-	rec, err := c.s.existing(key)
-	if err != nil {
-		return err
-	}
+	rec := c.s.existing(key)
 	if rec == nil {
 		rec = &Record{Version: recordVersion, Kind: OCI}
 	}
@@ -295,7 +292,7 @@ func (c *commit) finish(ctx context.Context, top *topTree) error {
 
 func (c *commit) placeTop(ctx context.Context, top *topTree, key appc.ImageID) error {
 	t := Tree{Image: key, Manifest: c.data, Layers: (&Record{Layers: c.img.Layers, Flat: c.flat}).TreeLayers()}
-	if err := top.draft.Seal(t, top.res); err != nil {
+	if err := top.draft.Seal(ctx, t, top.res); err != nil {
 		return err
 	}
 	if err := c.im.flush.flush(); err != nil {

@@ -32,9 +32,9 @@ func (s *Store) keyLock(ctx context.Context, key string, m lock.Mode) (*lock.Loc
 	return shared(l), err
 }
 
-// tryKeyLock is keyLock that returns lock.ErrLocked instead of waiting.
-func (s *Store) tryKeyLock(key string, m lock.Mode) (*lock.Lock, error) {
-	l, err := lock.TryKey(s.path(lockDir), key, m)
+// tryKeyLock takes a lock exclusively or returns lock.ErrLocked.
+func (s *Store) tryKeyLock(key string) (*lock.Lock, error) {
+	l, err := lock.TryKey(s.path(lockDir), key, lock.Exclusive)
 	return shared(l), err
 }
 

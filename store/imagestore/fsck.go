@@ -287,7 +287,7 @@ func (f *fsck) dropBlob(blob string) error {
 	if err != nil {
 		return nil //nolint:nilerr // an archive, which goes with its image
 	}
-	l, err := f.s.tryKeyLock(d.lockKey(), lock.Exclusive)
+	l, err := f.s.tryKeyLock(d.lockKey())
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func (g *gc) partials(context.Context) error {
 // underLock runs fn holding a key lock exclusively, or not at all if the lock
 // is taken; the lock file goes afterwards.
 func (g *gc) underLock(key string, fn func() error) error {
-	l, err := g.s.tryKeyLock(key, lock.Exclusive)
+	l, err := g.s.tryKeyLock(key)
 	if errors.Is(err, lock.ErrLocked) {
 		return nil
 	}

@@ -135,7 +135,7 @@ func (im *aciImport) source(ctx context.Context, r io.Reader) (src io.Reader, do
 func (im *aciImport) read(ctx context.Context, src io.Reader) error {
 	var unpack unpackFunc
 	if im.s.trees != nil {
-		draft, err := im.s.trees.Draft()
+		draft, err := im.s.trees.Draft(ctx)
 		if err != nil {
 			return err
 		}
@@ -207,17 +207,14 @@ func (s *Store) commit(ctx context.Context, im *aciImport) error {
 		return fmt.Errorf("error locking image: %w", err)
 	}
 	defer func() { _ = l.Close() }()
-	rec, err := s.existing(key)
-	if err != nil {
-		return err
-	}
+	rec := s.existing(key)
 	isNew := rec == nil
 	if isNew {
 		rec = &Record{Version: recordVersion, Kind: ACI}
 	}
 	rec.ID, rec.Name, rec.Labels, rec.Size = im.id, im.manifest.Name, im.manifest.Labels, im.size
 	if im.draft != nil && rec.Kind == ACI {
-		if err := im.draft.Seal(Tree{Image: key, Manifest: im.data}, im.res); err != nil {
+		if err := im.draft.Seal(ctx, Tree{Image: key, Manifest: im.data}, im.res); err != nil {
 			return err
 		}
 	}
@@ -244,19 +241,19 @@ func (s *Store) commit(ctx context.Context, im *aciImport) error {
 
 // existing returns the record of an image that is complete, nil if there is
 // none or something of it is missing.
-func (s *Store) existing(key appc.ImageID) (*Record, error) {
+func (s *Store) existing(key appc.ImageID) *Record {
 	rec, err := s.readRecord(key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
 		s.log.Warn("replacing an unreadable image record", "image", key, "error", err)
-		return nil, nil
+		return nil
 	}
 	if !s.complete(rec) {
-		return nil, nil
+		return nil
 	}
-	return rec, nil
+	return rec
 }
 
 // place flushes what was written and moves the bytes of a new image to their

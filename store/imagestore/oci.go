@@ -57,7 +57,6 @@ type held struct {
 	ref    *TreeRef     // with a tree sink
 
 	needsLower bool // there is no tree: the layer cannot stand alone
-	bytes      int64
 }
 
 // BeginOCI starts an import. The caller closes it.
@@ -134,7 +133,7 @@ func (im *OCIImport) hold(ctx context.Context, d digest) error {
 // downloadLock is held by the one who fetches or unpacks the layer.
 func (im *OCIImport) downloadLock(ctx context.Context, b blobSpec) (*lock.Lock, error) {
 	key := b.digest.lockKey() + downloadSuffix
-	l, err := im.s.tryKeyLock(key, lock.Exclusive)
+	l, err := im.s.tryKeyLock(key)
 	if !errors.Is(err, lock.ErrLocked) {
 		return l, err
 	}
@@ -304,7 +303,7 @@ func (u *unpacking) unpacker(ctx context.Context) (unpackFunc, error) {
 func (u *unpacking) root(ctx context.Context) (string, error) {
 	var err error
 	if u.im.s.trees != nil {
-		if u.draft, err = u.im.s.trees.Draft(); err != nil {
+		if u.draft, err = u.im.s.trees.Draft(ctx); err != nil {
 			return "", err
 		}
 		return u.draft.Rootfs(), nil
@@ -377,7 +376,7 @@ func (u *unpacking) settle(ctx context.Context, b blobSpec, newBlob bool, h *hel
 		u.dir = nil
 	}
 	if u.draft != nil {
-		if err := u.draft.Seal(Tree{DiffID: b.diffID.String()}, u.res); err != nil {
+		if err := u.draft.Seal(ctx, Tree{DiffID: b.diffID.String()}, u.res); err != nil {
 			return err
 		}
 	}

@@ -165,5 +165,8 @@ func readNames(dir string) ([]string, error) {
 		return nil, err
 	}
 	names, err := f.Readdirnames(-1)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // removed between open and read: getdents(2) says ENOENT
+	}
 	return names, errors.Join(err, f.Close())
 }

@@ -36,9 +36,13 @@ func (r Remote) record() RemoteRecord {
 // Remote returns what is known about a URL. It is false if the URL is not
 // known or its image is gone.
 func (s *Store) Remote(url string) (Remote, bool, error) {
+	return s.remote(context.Background(), url)
+}
+
+func (s *Store) remote(ctx context.Context, url string) (Remote, bool, error) {
 	var row remoteRow
 	var ok bool
-	err := s.index.view(context.Background(), func(t *tx) error {
+	err := s.index.view(ctx, func(t *tx) error {
 		var err error
 		row, ok, err = t.remote(url)
 		return err
@@ -102,7 +106,7 @@ func (s *Store) RefreshRemote(r Remote) error {
 // forgetRemote takes a URL out of the record of the image it pointed to
 // before. It is tidiness only: where two records claim a URL, the later download counts.
 func (s *Store) forgetRemote(key appc.ImageID, url string) {
-	l, err := s.tryKeyLock(string(key), lock.Exclusive)
+	l, err := s.tryKeyLock(string(key))
 	if err != nil {
 		return
 	}
@@ -118,8 +122,8 @@ func (s *Store) forgetRemote(key appc.ImageID, url string) {
 
 // FindOCI returns the image that was made from a manifest digest under a URL,
 // if it is still complete.
-func (s *Store) FindOCI(_ context.Context, url, manifestDigest string) (appc.ImageID, bool, error) {
-	r, ok, err := s.Remote(url)
+func (s *Store) FindOCI(ctx context.Context, url, manifestDigest string) (appc.ImageID, bool, error) {
+	r, ok, err := s.remote(ctx, url)
 	if err != nil || !ok || manifestDigest == "" || r.ManifestDigest != manifestDigest {
 		return "", false, err
 	}

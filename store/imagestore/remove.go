@@ -36,7 +36,7 @@ func (s *Store) Remove(ctx context.Context, id appc.ImageID) error {
 	if err != nil {
 		return fmt.Errorf("error locking image: %w", err)
 	}
-	rec, err := s.removeRecord(key)
+	rec, err := s.removeRecord(ctx, key)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -54,10 +54,10 @@ func (s *Store) Remove(ctx context.Context, id appc.ImageID) error {
 
 // removeRecord unlinks the record: from then on the image is gone. The record
 // is nil if an earlier Remove got that far.
-func (s *Store) removeRecord(key appc.ImageID) (*Record, error) {
+func (s *Store) removeRecord(ctx context.Context, key appc.ImageID) (*Record, error) {
 	rec, err := s.readRecord(key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, s.hasRow(key)
+		return nil, s.hasRow(ctx, key)
 	}
 	if err != nil {
 		s.log.Warn("removing an image whose record is unreadable", "image", key, "error", err)
@@ -70,8 +70,8 @@ func (s *Store) removeRecord(key appc.ImageID) (*Record, error) {
 }
 
 // hasRow returns a *NotFoundError unless the index has a row of the image.
-func (s *Store) hasRow(key appc.ImageID) error {
-	return s.index.view(context.Background(), func(t *tx) error {
+func (s *Store) hasRow(ctx context.Context, key appc.ImageID) error {
+	return s.index.view(ctx, func(t *tx) error {
 		_, ok, err := t.image(key)
 		if err != nil || ok {
 			return err
@@ -115,7 +115,7 @@ func (s *Store) withUnused(ctx context.Context, blobs []string, fn func(digest) 
 		if err != nil {
 			return err
 		}
-		l, err := s.tryKeyLock(d.lockKey(), lock.Exclusive)
+		l, err := s.tryKeyLock(d.lockKey())
 		if errors.Is(err, lock.ErrLocked) {
 			continue // in use: garbage collection looks again
 		}

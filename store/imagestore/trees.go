@@ -13,7 +13,7 @@ import (
 // TreeSink is where unpacked layers go. The tree store is one.
 type TreeSink interface {
 	// Draft starts an empty tree that nobody sees before it is placed.
-	Draft() (Draft, error)
+	Draft(ctx context.Context) (Draft, error)
 	// LayerTree finds the complete tree of the layer with a diff ID and keeps it
 	// from being removed until the TreeRef is closed. The error is fs.ErrNotExist when
 	// there is none. With check, the tree is compared with its index by lstat;
@@ -29,7 +29,7 @@ type Draft interface {
 	Rootfs() string
 	// Seal writes everything but the place: index, hash, marker. The size is that
 	// of images.md 12.
-	Seal(t Tree, res *layer.Result) error
+	Seal(ctx context.Context, t Tree, res *layer.Result) error
 	// Place makes the tree visible. The caller has flushed the file system since
 	// Seal. If there is a complete tree already, the draft is discarded, unless
 	// replace is set or the other one is made of other layers: then they are exchanged

@@ -173,8 +173,13 @@ func TestDependencyErrors(t *testing.T) {
 func TestWhitelist(t *testing.T) {
 	s := open(t)
 	files := []file{
-		{Name: "bin/"}, {Name: "bin/sh", Content: "sh"}, {Name: "bin/ls", Content: "ls"},
-		{Name: "lib/"}, {Name: "lib/sub/"}, {Name: "lib/sub/a", Content: "a"}, {Name: "empty/"},
+		{Name: "bin/"},
+		{Name: "bin/sh", Content: "sh"},
+		{Name: "bin/ls", Content: "ls"},
+		{Name: "lib/"},
+		{Name: "lib/sub/"},
+		{Name: "lib/sub/a", Content: "a"},
+		{Name: "empty/"},
 	}
 	alone, _ := s.aci(t, listed(storetest.Manifest("example.com/alone"), "/bin/sh"), files...)
 	tree := s.render(t, alone)

@@ -38,18 +38,15 @@ const (
 )
 
 // Draft implements imagestore.TreeSink.
-func (d *dir) Draft() (imagestore.Draft, error) { return d.newDraft() }
+func (d *dir) Draft(ctx context.Context) (imagestore.Draft, error) { return d.newDraft(ctx) }
 
-func (d *dir) newDraft() (*draft, error) {
+func (d *dir) newDraft(ctx context.Context) (*draft, error) {
 	if err := d.make(); err != nil {
 		return nil, err
 	}
 	// Garbage collection holds this lock exclusively: it never sees a draft
 	// that is made but not locked yet.
-	gate, err := lock.TryTake(d.path(unpackDir), lock.Shared)
-	if errors.Is(err, lock.ErrLocked) {
-		gate, err = lock.Take(context.Background(), d.path(unpackDir), lock.Shared)
-	}
+	gate, err := lock.Take(ctx, d.path(unpackDir), lock.Shared)
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +91,8 @@ func (dr *draft) source() layer.Source {
 }
 
 // Seal implements imagestore.Draft.
-func (dr *draft) Seal(t imagestore.Tree, res *layer.Result) error {
-	if err := res.WriteIndex(context.Background(), dr.file(draftIndex)); err != nil {
+func (dr *draft) Seal(ctx context.Context, t imagestore.Tree, res *layer.Result) error {
+	if err := res.WriteIndex(ctx, dr.file(draftIndex)); err != nil {
 		return err
 	}
 	return dr.sealIndexed(t, treeIDOf(t))

@@ -194,7 +194,7 @@ func (t *Store) merge(ctx context.Context, p *plan, dr *draft) (err error) {
 			continue
 		}
 		seen[x.key] = seen[x.key] || !x.filtered()
-		s, err := t.d.newDraft()
+		s, err := t.d.newDraft(ctx)
 		if err != nil {
 			return err
 		}

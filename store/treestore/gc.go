@@ -71,7 +71,7 @@ func (t *Store) GC(ctx context.Context, inUse map[string]bool, removed func(id s
 			removed(id)
 		}
 	}
-	errs = append(errs, t.images.SetTreeSizes(ctx, sizes), t.d.sweep(inUse))
+	errs = append(errs, t.images.SetTreeSizes(ctx, sizes), t.d.sweep(ctx, inUse))
 	return errors.Join(errs...)
 }
 
@@ -154,14 +154,11 @@ func (d *dir) toTrash(id string) (string, error) {
 
 // sweep removes drafts nobody works on, trash, former trees no pod uses, notes
 // without a tree and lock files nobody holds.
-func (d *dir) sweep(inUse map[string]bool) error {
+func (d *dir) sweep(ctx context.Context, inUse map[string]bool) error {
 	if err := d.make(); err != nil {
 		return err
 	}
-	gate, err := lock.TryTake(d.path(unpackDir), lock.Exclusive)
-	if errors.Is(err, lock.ErrLocked) {
-		gate, err = lock.Take(context.Background(), d.path(unpackDir), lock.Exclusive)
-	}
+	gate, err := lock.Take(ctx, d.path(unpackDir), lock.Exclusive)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (t *Store) Render(ctx context.Context, key appc.ImageID) (Tree, error) {
 
 // render is Render that also replaces the trees with the IDs given.
 func (t *Store) render(ctx context.Context, key appc.ImageID, damaged []string) (Tree, error) {
-	p, err := t.plan(key)
+	p, err := t.plan(key) //nolint:contextcheck // waits for the index at most, as Resolve and Find do
 	if err != nil {
 		return Tree{}, err
 	}
@@ -167,7 +167,7 @@ func (t *Store) renderOCI(ctx context.Context, p *plan, damaged []string) (rebui
 		if err != nil {
 			return err
 		}
-		return dr.Seal(imagestore.Tree{Image: p.key, Manifest: p.manifest, Layers: set.DiffIDs}, res)
+		return dr.Seal(ctx, imagestore.Tree{Image: p.key, Manifest: p.manifest, Layers: set.DiffIDs}, res)
 	})
 }
 
@@ -200,12 +200,12 @@ func (t *Store) fillACI(ctx context.Context, p *plan, dr *draft) error {
 	if err != nil {
 		return err
 	}
-	return dr.Seal(tree, res)
+	return dr.Seal(ctx, tree, res)
 }
 
 // build fills a draft, flushes it and puts it into its place.
 func (t *Store) build(ctx context.Context, p *plan, replace bool, fill func(*draft) error) (err error) {
-	dr, err := t.d.newDraft()
+	dr, err := t.d.newDraft(ctx)
 	if err != nil {
 		return err
 	}

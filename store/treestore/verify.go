@@ -26,7 +26,7 @@ type Result struct {
 // Verify compares the trees of an image with the image: all metadata and all
 // contents. The error tells that this could not be done; damage is in the Result.
 func (t *Store) Verify(ctx context.Context, key appc.ImageID) (Result, error) {
-	p, err := t.plan(key)
+	p, err := t.plan(key) //nolint:contextcheck // waits for the index at most, as Resolve and Find do
 	if err != nil {
 		return Result{}, err
 	}
@@ -139,7 +139,7 @@ func (t *Store) verifyTop(ctx context.Context, p *plan) (err error) {
 
 // compareRebuilt makes a tree again as a draft and compares every byte.
 func (t *Store) compareRebuilt(ctx context.Context, id string, fill func(*draft) error) (err error) {
-	dr, err := t.d.newDraft()
+	dr, err := t.d.newDraft(ctx)
 	if err != nil {
 		return err
 	}

@@ -195,6 +195,12 @@ func TestGenerateErrors(t *testing.T) {
 			`port name "http" defined multiple apps`,
 		},
 		{
+			"same host port on all addresses of IPv6", ported(appc.ExposedPort{Name: "http", HostPort: 1, HostIP: "::1"}, appc.ExposedPort{Name: "http", HostPort: 1, HostIP: "::"}),
+			[]App{{}},
+			[]Image{hello},
+			"port tcp-::1:1 already mapped to pod port 80",
+		},
+		{
 			"same host port", ported(appc.ExposedPort{Name: "http", HostPort: 1}, appc.ExposedPort{Name: "http", HostPort: 1, HostIP: "10.0.0.1"}),
 			[]App{{}},
 			[]Image{hello},

@@ -63,7 +63,11 @@ func enter(argv []string) error {
 }
 
 func openRoot(pid int) (*inroot.Root, error) {
-	return inroot.Open("/proc/" + strconv.Itoa(pid) + "/root")
+	root, err := inroot.Open("/proc/" + strconv.Itoa(pid) + "/root")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("process %d: %w", pid, errGone)
+	}
+	return root, err
 }
 
 // namespace is one to join.

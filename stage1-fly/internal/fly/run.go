@@ -35,6 +35,8 @@ func run(argv []string) error {
 	if err != nil {
 		return err
 	}
+	// Before anything is opened: these numbers are not to mean something else.
+	keep := append([]int{vars.LockFD}, listenFDs()...)
 	unix.Umask(confine.Umask)
 	warnIgnored(r)
 	p, err := load(r)
@@ -52,11 +54,10 @@ func run(argv []string) error {
 	if err != nil {
 		return err
 	}
-	prog, err := p.program(root, prof)
+	prog, err := p.program(root, prof, keep)
 	if err != nil {
 		return err
 	}
-	prog.Keep = append([]int{vars.LockFD}, listenFDs()...)
 	if err := p.publish(prof); err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func (p *pod) workDir() string {
 }
 
 // program finds the program and puts together how it is called.
-func (p *pod) program(root *inroot.Root, prof *profile.Profile) (confine.Program, error) {
+func (p *pod) program(root *inroot.Root, prof *profile.Profile, keep []int) (confine.Program, error) {
 	workDir := p.workDir()
 	envPath, given := p.app.Environment.Get("PATH")
 	file, err := program.Find(root, p.app.Exec[0], workDir, program.SearchList(envPath, given, workDir))
@@ -190,20 +191,20 @@ func (p *pod) program(root *inroot.Root, prof *profile.Profile) (confine.Program
 		return confine.Program{}, err
 	}
 	return confine.Program{
-		Root: root.File(), WorkDir: workDir, Path: file, Args: p.app.Exec[1:],
-		Env: append(prof.Environment[:len(prof.Environment):len(prof.Environment)], callerEnv(p.app.Environment)...),
+		Root: root.File(), WorkDir: workDir, Path: file, Args: p.app.Exec[1:], Keep: keep,
+		Env: append(prof.Environment[:len(prof.Environment):len(prof.Environment)], callerEnv(p.app.Environment, keep)...),
 	}, nil
 }
 
 // callerEnv are the few variables of the caller that the app sees: the
 // terminal type if there is one, and socket activation, which passes through
 // with its descriptors.
-func callerEnv(have appc.Environment) []string {
+func callerEnv(have appc.Environment, keep []int) []string {
 	names := []string{}
 	if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
 		names = append(names, "TERM")
 	}
-	if len(listenFDs()) > 0 {
+	if len(keep) > 1 { // more than the lock
 		names = append(names, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 	}
 	// Other sockets have a path that leads nowhere in the app's root.
@@ -234,7 +235,9 @@ func listenFDs() []int {
 	}
 	var fds []int
 	for fd := start; fd < start+n; fd++ {
-		fds = append(fds, fd)
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			fds = append(fds, fd)
+		}
 	}
 	return fds
 }

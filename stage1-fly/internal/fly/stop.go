@@ -3,6 +3,7 @@
 package fly
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,9 @@ import (
 // cgroupPatience is how long processes may take to die.
 const cgroupPatience = 10 * time.Second
 
-// stop asks the app to end, or ends it. It does not wait. If the app's own
-// process is gone but others hold the pod, its process group gets the signal.
+// stop asks the app to end, or ends it with all that it has started. It does
+// not wait. If the app's own process is gone, those that still hold the pod
+// get the signal: what the app has left behind.
 func stop(argv []string) error {
 	s, err := entrypoint.ParseStop(argv)
 	if err != nil {
@@ -34,8 +36,12 @@ func stop(argv []string) error {
 		sig = unix.SIGKILL
 	}
 	err = signalApp(sig)
-	if errors.Is(err, errGone) {
-		err = signalGroup(sig)
+	if gone := errors.Is(err, errGone); gone || s.Force {
+		found, herr := signalHolders(sig)
+		if gone && found {
+			err = nil
+		}
+		err = errors.Join(err, herr)
 	}
 	if s.Force {
 		err = errors.Join(err, killCgroups(s.UUID))
@@ -82,61 +88,64 @@ func signalApp(sig unix.Signal) error {
 	return nil
 }
 
-// signalGroup signals the process group of the app. A group number can be
-// given away, too: it still is the pod's if one of its members holds the pod
-// directory open, as what the app started does.
-func signalGroup(sig unix.Signal) error {
-	pgid, err := readNumber(poddir.PGID)
-	if err != nil {
-		return err
-	}
-	if pgid <= 1 {
-		return fmt.Errorf("process group %d in %s", pgid, poddir.PGID)
-	}
-	ours, err := holdsPod(pgid)
-	if err != nil {
-		return err
-	}
-	if !ours {
-		return errGone
-	}
-	if err := unix.Kill(-pgid, sig); err != nil {
-		return fmt.Errorf("signal process group %d: %w", pgid, err)
-	}
-	return nil
-}
-
-// holdsPod tells whether a process of the group has the pod directory open.
-func holdsPod(pgid int) (bool, error) {
-	var pod unix.Stat_t
-	if err := unix.Stat(".", &pod); err != nil {
-		return false, err
-	}
+// signalHolders signals the processes that hold the pod, and tells whether
+// there is one. It does not go by the process group: that is the caller's of
+// rkt, who may be a script.
+func signalHolders(sig unix.Signal) (found bool, err error) {
 	names, err := readDirNames("/proc")
 	if err != nil {
 		return false, err
 	}
+	var pod, root unix.Stat_t
+	if err := errors.Join(unix.Stat(".", &pod), unix.Stat("/", &root)); err != nil {
+		return false, err
+	}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
-		if err != nil {
+		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		if g, err := unix.Getpgid(pid); err != nil || g != pgid {
-			continue
-		}
-		fds, err := readDirNames("/proc/" + name + "/fd")
+		fd, err := unix.PidfdOpen(pid, 0)
 		if err != nil {
 			continue // ended meanwhile
 		}
-		for _, fd := range fds {
-			var st unix.Stat_t
-			if unix.Stat("/proc/"+name+"/fd/"+fd, &st) == nil && st.Dev == pod.Dev && st.Ino == pod.Ino {
-				return true, nil
+		if holds(name, &pod, &root) {
+			found = true
+			if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return found, errors.Join(fmt.Errorf("signal process %d: %w", pid, err), unix.Close(fd))
 			}
 		}
+		_ = unix.Close(fd)
 	}
-	return false, nil
+	return found, nil
 }
+
+// holds tells whether a process is one of the pod's: it is inside another root
+// than ours and has inherited the descriptor with the lock on the pod
+// directory. Commands of rkt look at pods, too, but never from a root of
+// their own nor with that lock.
+func holds(pid string, pod, root *unix.Stat_t) bool {
+	var st unix.Stat_t
+	if unix.Stat("/proc/"+pid+"/root", &st) != nil || sameFile(&st, root) {
+		return false
+	}
+	fds, err := readDirNames("/proc/" + pid + "/fd")
+	if err != nil {
+		return false
+	}
+	for _, fd := range fds {
+		if unix.Stat("/proc/"+pid+"/fd/"+fd, &st) != nil || !sameFile(&st, pod) {
+			continue
+		}
+		info, err := os.ReadFile("/proc/" + pid + "/fdinfo/" + fd)
+		if err == nil && bytes.Contains(info, []byte("FLOCK")) {
+			return true
+		}
+	}
+	return false
+}
+
+func sameFile(a, b *unix.Stat_t) bool { return a.Dev == b.Dev && a.Ino == b.Ino }
 
 func readDirNames(dir string) ([]string, error) {
 	d, err := os.Open(dir)

@@ -175,6 +175,10 @@ func (d *Deps) openStores(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Not left to the store: its directories are writable for the group.
+	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
+		return err
+	}
 	d.images, err = imagestore.Open(ctx, dir, imagestore.Options{Logger: d.Logger("image")})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,8 +16,23 @@ import (
 
 // uuidFileFlag binds --uuid-file.
 func uuidFileFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVar(file, "uuid-file", "", "read pod UUID from file instead of argument")
+	cmd.Flags().Var((*fileFlag)(file), "uuid-file", "read pod UUID from file instead of argument")
 }
+
+// fileFlag is the path of a file that is read. An empty one, of a variable that
+// was not set, is refused and not taken for a flag that was not given.
+type fileFlag string
+
+func (f *fileFlag) Set(s string) error {
+	if s == "" {
+		return errors.New("must not be empty")
+	}
+	*f = fileFlag(s)
+	return nil
+}
+
+func (f *fileFlag) String() string { return string(*f) }
+func (f *fileFlag) Type() string   { return "string" }
 
 // oneUUIDArg takes the UUID from the arguments or the file, not both.
 func oneUUIDArg(cmd *cobra.Command, args []string) error {
