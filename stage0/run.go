@@ -4,7 +4,9 @@ package stage0
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -16,11 +18,13 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/overlay"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/stage0/internal/privns"
 	"github.com/rkt/rkt/v2/stage0/internal/rootfs"
+	"github.com/rkt/rkt/v2/store/treestore"
 )
 
 // RunConfig says how to run a pod.
@@ -50,7 +54,7 @@ const groupName = "rkt"
 // somebody else starts or removes first stays as it is, and the error says
 // "cannot transition to run".
 func Run(ctx context.Context, p *pod.Pod, c RunConfig) error {
-	r, err := c.load(p)
+	r, err := c.load(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -72,10 +76,11 @@ type start struct {
 	mutable  bool
 	users    userRange
 	rawUsers string
-	gid      int // of group rkt, -1 if there is none
+	gid      int                       // of group rkt, -1 if there is none
+	trees    map[string]treestore.Tree // of an overlay pod, by ID
 }
 
-func (c *RunConfig) load(p *pod.Pod) (*start, error) {
+func (c *RunConfig) load(ctx context.Context, p *pod.Pod) (*start, error) {
 	r := &start{RunConfig: c, pod: p}
 	var err error
 	if r.manifest, err = p.Manifest(); err != nil {
@@ -104,7 +109,45 @@ func (c *RunConfig) load(p *pod.Pod) (*start, error) {
 	if r.users, err = parseUserRange(r.rawUsers); err != nil {
 		return nil, err
 	}
-	return r, r.checkOverlay()
+	if err := r.checkOverlay(); err != nil {
+		return nil, err
+	}
+	return r, r.findTrees(ctx)
+}
+
+// findTrees looks for everything an overlay pod is made of while it can still
+// stay as it is: a pod that has left its state cannot be started again.
+func (r *start) findTrees(ctx context.Context) error {
+	if !r.overlay {
+		return nil
+	}
+	r.trees = map[string]treestore.Tree{}
+	id, err := r.pod.Stage1TreeID()
+	if err != nil {
+		return err
+	}
+	if err := r.findTree(ctx, id); err != nil {
+		return fmt.Errorf("stage1: %w", err)
+	}
+	for _, a := range r.manifest.Apps {
+		id, err := r.pod.AppTreeID(a.Name)
+		if err != nil {
+			return err
+		}
+		if err := r.findTree(ctx, id); err != nil {
+			return fmt.Errorf("app %q: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *start) findTree(ctx context.Context, id string) error {
+	tree, err := r.Trees.Get(ctx, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return hint.With(err, "prepare another pod of the same images: that makes the tree again for this one, too")
+	}
+	r.trees[id] = tree
+	return err
 }
 
 // checkOverlay repeats the support test for a pod that was prepared earlier.
@@ -126,7 +169,7 @@ func (r *start) start(ctx context.Context) error {
 	r.findGroup()
 	r.trace("Setting up stage1")
 	if r.overlay {
-		if err := r.mountStage1(ctx); err != nil {
+		if err := r.mountStage1(); err != nil {
 			return fmt.Errorf("error setting up stage1: %w", err)
 		}
 	}
@@ -135,7 +178,7 @@ func (r *start) start(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = s1.Close() }()
-	if err := r.placeApps(ctx, s1); err != nil {
+	if err := r.placeApps(s1); err != nil {
 		return fmt.Errorf("error setting up apps: %w", err)
 	}
 	if err := r.DNS.write(s1); err != nil {
@@ -149,12 +192,12 @@ func (r *start) start(ctx context.Context) error {
 	return r.exec(token)
 }
 
-func (r *start) mountStage1(ctx context.Context) error {
+func (r *start) mountStage1() error {
 	id, err := r.pod.Stage1TreeID()
 	if err != nil {
 		return err
 	}
-	if err := r.mount(ctx, id, "", r.path(poddir.Stage1Rootfs)); err != nil {
+	if err := r.mount(id, "", r.path(poddir.Stage1Rootfs)); err != nil {
 		return err
 	}
 	s1, err := rootfs.OpenStage1(r.path(poddir.Stage1Rootfs), r.users.shift)
@@ -168,16 +211,12 @@ func (r *start) mountStage1(ctx context.Context) error {
 	return failpoint.Hit("run.stage1-mounted")
 }
 
-func (r *start) mount(ctx context.Context, treeID, app, target string) error {
-	tree, err := r.Trees.Get(ctx, treeID)
-	if err != nil {
-		return err
-	}
+func (r *start) mount(treeID, app, target string) error {
 	return rootfs.Overlay{
 		PodDir: r.pod.Path(),
 		TreeID: treeID,
 		App:    app,
-		Lowers: tree.Lowers,
+		Lowers: r.trees[treeID].Lowers,
 		Target: target,
 		GID:    r.gid,
 	}.Mount()
@@ -196,11 +235,11 @@ func (r *start) findGroup() {
 	}
 }
 
-func (r *start) placeApps(ctx context.Context, s1 *rootfs.Stage1) error {
+func (r *start) placeApps(s1 *rootfs.Stage1) error {
 	for _, a := range r.manifest.Apps {
 		name := a.Name.String()
 		if r.overlay {
-			if err := r.mountApp(ctx, s1, a.Name); err != nil {
+			if err := r.mountApp(s1, a.Name); err != nil {
 				return err
 			}
 		}
@@ -214,7 +253,7 @@ func (r *start) placeApps(ctx context.Context, s1 *rootfs.Stage1) error {
 	return nil
 }
 
-func (r *start) mountApp(ctx context.Context, s1 *rootfs.Stage1, name appc.Name) error {
+func (r *start) mountApp(s1 *rootfs.Stage1, name appc.Name) error {
 	_, raw, err := r.pod.AppImageManifest(name)
 	if err != nil {
 		return err
@@ -227,7 +266,7 @@ func (r *start) mountApp(ctx context.Context, s1 *rootfs.Stage1, name appc.Name)
 	if err != nil {
 		return err
 	}
-	return r.mount(ctx, id, name.String(), target)
+	return r.mount(id, name.String(), target)
 }
 
 func (r *start) register(ctx context.Context) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/testenv"
@@ -133,17 +135,47 @@ func TestRunRacesForOnePod(t *testing.T) {
 	}
 }
 
+// What is not there is found before the pod leaves its state, so that it can
+// be started once the tree is back.
+func TestRunWithoutTreeLeavesPodPrepared(t *testing.T) {
+	needs(t)
+	w := newWorld(t)
+	uuid := w.prepared(w.prepareConfig())
+	tree, away := filepath.Join(w.store.dir, appID.String(), "rootfs"), filepath.Join(w.store.dir, "away")
+	if err := os.Rename(tree, away); err != nil {
+		t.Fatal(err)
+	}
+	p := w.open(uuid)
+	err := Run(context.Background(), p, RunConfig{Env: w.env})
+	if !errors.Is(err, fs.ErrNotExist) || hint.Of(err) == "" {
+		t.Errorf("without its tree: %v", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if state := w.open(uuid).State(); state != pod.Prepared {
+		t.Fatalf("state %q", state)
+	}
+	if err := os.Rename(away, tree); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.command("run-prepared", uuid.String()).CombinedOutput(); err != nil {
+		t.Errorf("with its tree: %v, %s", err, out)
+	}
+}
+
 func TestRunFailureLeavesDeletablePod(t *testing.T) {
 	needs(t)
 	w := newWorld(t)
 	uuid := w.prepared(w.prepareConfig())
-	// The image was removed by hand meanwhile.
-	if err := os.Rename(filepath.Join(w.store.dir, appID.String(), "rootfs"), filepath.Join(w.store.dir, "away")); err != nil {
+	// Somebody removed a file of the pod.
+	app := filepath.Join(w.dir, poddir.Pods, poddir.Prepared, uuid.String(), poddir.AppInfoManifest("app"))
+	if err := os.Remove(app); err != nil {
 		t.Fatal(err)
 	}
 	err := Run(context.Background(), w.open(uuid), RunConfig{Env: w.env})
 	if err == nil {
-		t.Fatal("ran without its tree")
+		t.Fatal("ran without the manifest of its app")
 	}
 	for _, p := range w.all() {
 		if p.State != pod.Exited && p.State != pod.Running { // this process still has it open

@@ -73,6 +73,7 @@ type testPod struct {
 	env   []string
 	extra []*os.File // descriptors after the lock
 	attr  *syscall.SysProcAttr
+	wrap  []string // what the probe does to itself before it becomes run
 }
 
 func newPod(t testing.TB) *testPod {
@@ -106,12 +107,26 @@ func newPod(t testing.TB) *testPod {
 		if left, _ := filepath.Glob("/sys/fs/cgroup/*/machine-rkt*" + p.id.Short() + "*"); len(left) != 0 {
 			t.Errorf("cgroups are left: %v", left)
 		}
-		info, err := os.ReadFile("/proc/self/mountinfo")
-		if err != nil || strings.Contains(string(info), p.dir) {
-			t.Errorf("a mount is left on the host, %v", err)
-		}
+		p.unmountLeft()
 	})
 	return p
+}
+
+// unmountLeft reports mounts that are left on the host, and takes them away:
+// the temporary directory is removed next, and must not lead to the host's /dev.
+func (p *testPod) unmountLeft() {
+	info, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		panic(err)
+	}
+	for line := range strings.Lines(string(info)) {
+		if dir := strings.Fields(line)[4]; strings.HasPrefix(dir, p.dir) {
+			p.t.Errorf("a mount is left on the host: %s", dir)
+			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
+				panic(err)
+			}
+		}
+	}
 }
 
 func (p *testPod) must(err error) {
@@ -181,6 +196,11 @@ func (p *testPod) runCommand(r entrypoint.Run) *exec.Cmd {
 	cmd.Env = entrypoint.RunVars{LockFD: 3}.Environ(cmd.Env)
 	cmd.ExtraFiles = append([]*os.File{p.lock}, p.extra...)
 	cmd.SysProcAttr = p.attr
+	if p.wrap != nil {
+		_, probe := programs(p.t)
+		cmd.Args = append(append([]string{probe}, p.wrap...), append([]string{cmd.Path}, cmd.Args[1:]...)...)
+		cmd.Path = probe
+	}
 	return cmd
 }
 

@@ -5,7 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -125,7 +125,7 @@ func TestOOMScore(t *testing.T) {
 func TestOOMScoreNotPermitted(t *testing.T) {
 	p := newPod(t)
 	iso := must[appc.Isolator](t)(isolator.OOMScoreAdjFlag(-1000))
-	dropCapability(t, unix.CAP_SYS_RESOURCE)
+	p.wrap = []string{"dropcap", strconv.Itoa(unix.CAP_SYS_RESOURCE)}
 	p.app().Isolators = appc.Isolators{iso}
 	p.fails(entrypoint.Run{}, "run: cannot apply the isolator os/linux/oom-score-adj: set OOM score adjustment: ")
 
@@ -138,30 +138,11 @@ func TestOOMScoreNotPermitted(t *testing.T) {
 	}
 }
 
-// dropCapability keeps one from what the test starts from now on.
-func dropCapability(t *testing.T, c int) {
-	t.Helper()
-	// Locked for good: the thread ends with the test's goroutine.
-	runtime.LockOSThread()
-	if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestCgroupsReadOnly: the host has the controllers, but rkt may not use them.
 func TestCgroupsReadOnly(t *testing.T) {
 	p := newPod(t)
-	// Locked for good: the thread ends with the test's goroutine.
-	runtime.LockOSThread()
-	p.must(unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS))
-	p.must(unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""))
-	info, err := os.ReadFile("/proc/thread-self/mountinfo")
-	p.must(err)
-	for line := range strings.Lines(string(info)) {
-		if dir := strings.Fields(line)[4]; strings.Contains(line, " - cgroup") {
-			p.must(unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
-		}
-	}
+	p.attr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	p.wrap = []string{"rocgroups"}
 	memory, shares := must[appc.Isolator](t)(isolator.MemoryFlag("64Mi")), must[appc.Isolator](t)(isolator.CPUSharesFlag(300))
 	p.image.App.Isolators = appc.Isolators{memory, shares}
 	p.exec("exit", "0")

@@ -310,3 +310,19 @@ func TestPrivateIPC(t *testing.T) {
 		t.Error("not the IPC namespace of the host")
 	}
 }
+
+// TestStaleActivation: a number that names no descriptor must not name one that
+// rkt opens later.
+func TestStaleActivation(t *testing.T) {
+	p := newPod(t)
+	cmd := p.runCommand(entrypoint.Run{})
+	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.Env = append(cmd.Env, "LISTEN_FDS=3")
+	out, err := cmd.Output()
+	p.must(err)
+	r := p.parse(result{stdout: string(out)})
+	if want := []string{"0", "1", "2", "3"}; !slices.Equal(r.FDs, want) {
+		t.Errorf("descriptors %v, want %v", r.FDs, want)
+	}
+}

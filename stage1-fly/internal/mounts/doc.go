@@ -5,8 +5,8 @@
 // move_mount onto a target that package inroot holds open. No path inside the
 // app's root is ever given to mount(2).
 //
-// It works in a mount namespace that is not the host's; Isolate makes one if
-// the caller has none. Mounts are slaves of the host's: what the host mounts
+// It works in a mount namespace that is not the host's: Isolate comes first,
+// always. Mounts are slaves of the host's: what the host mounts
 // later below a shared source appears, what the app mounts stays.
 //
 // Needs Linux 5.12 (mount_setattr).

@@ -6,24 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/stage1-fly/internal/program"
 )
 
-// Isolate gives the calling thread a mount namespace of its own unless stage0
-// has done so. stage0 was this process before it became stage1, so it has if
-// the namespace is another one than that of the parent, which called it.
+// Isolate gives the calling thread a mount namespace of its own. It does so
+// even though stage0 has made one: there is no sure way to tell, and taking
+// the host's for one of the pod's would mount on the host, where whoever
+// removes the pod directory then removes the host's files.
 func Isolate() error {
-	caller, err := os.Readlink("/proc/" + strconv.Itoa(os.Getppid()) + "/ns/mnt")
-	if err == nil {
-		own, err := os.Readlink("/proc/thread-self/ns/mnt")
-		if err == nil && own != caller {
-			return nil
-		}
-	}
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make a mount namespace: %w", err)
 	}
