@@ -128,8 +128,7 @@ func TestSupported(t *testing.T) {
 func inNamespace(t *testing.T, fn func() error) {
 	t.Helper()
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	go offMainThread(func() {
 		err := unix.Unshare(unix.CLONE_NEWNS)
 		if err == nil {
 			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
@@ -138,10 +137,27 @@ func inNamespace(t *testing.T, fn func() error) {
 			err = fn()
 		}
 		done <- err
-	}()
+	})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// offMainThread runs fn on a thread that ends with it. The main thread never
+// ends: it would keep the namespace, and others would come to run there.
+func offMainThread(fn func()) {
+	runtime.LockOSThread() // never unlocked
+	if unix.Gettid() != unix.Getpid() {
+		fn()
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		offMainThread(fn)
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 func TestMountManyLowers(t *testing.T) {

@@ -171,12 +171,13 @@ func (c *commit) run(ctx context.Context) (id appc.ImageID, err error) {
 	if top != nil {
 		defer func() { err = errors.Join(err, top.draft.Discard()) }()
 	}
-	h := sha512.New()
-	out := &countWriter{}
-	if err := layer.WriteACI(ctx, teeWriter{h, out}, c.data, c.sources); err != nil {
+	h := newHashing(sha512.New())
+	err = layer.WriteACI(ctx, h, c.data, c.sources)
+	sum, size := h.sum()
+	if err != nil {
 		return "", fmt.Errorf("compute image ID: %w", err)
 	}
-	c.id, c.size = appc.ImageIDFromSum(h.Sum(nil)), out.n
+	c.id, c.size = appc.ImageIDFromSum(sum), size
 	if err := c.blobs(ctx); err != nil {
 		return "", err
 	}
@@ -301,22 +302,4 @@ func (c *commit) placeTop(ctx context.Context, top *topTree, key appc.ImageID) e
 	size, err := c.s.placeDraft(ctx, top.draft)
 	c.treeSize += size
 	return err
-}
-
-// countWriter counts bytes.
-type countWriter struct{ n int64 }
-
-func (c *countWriter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return len(p), nil
-}
-
-// teeWriter writes to two writers that never fail.
-type teeWriter struct {
-	a, b interface{ Write([]byte) (int, error) }
-}
-
-func (t teeWriter) Write(p []byte) (int, error) {
-	_, _ = t.a.Write(p)
-	return t.b.Write(p)
 }

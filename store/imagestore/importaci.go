@@ -147,7 +147,7 @@ func (im *aciImport) read(ctx context.Context, src io.Reader) error {
 		unpack = im.validate
 	}
 	out := &meter{h: sha512.New(), max: streamCap(im.s.limits), what: "bytes in its stream"}
-	res, err := decompressed(ctx, src, out, unpack, func() {})
+	res, err := decompressed(ctx, src, out, onlyTar(unpack), func() {})
 	if err != nil {
 		return fmt.Errorf("error extracting ACI: %w", err)
 	}
@@ -163,20 +163,30 @@ func (im *aciImport) read(ctx context.Context, src io.Reader) error {
 
 // validate checks the layout without unpacking anything.
 func (im *aciImport) validate(ctx context.Context, r io.Reader) (*layer.Result, error) {
-	br := bufio.NewReaderSize(r, compression.HeadSize)
-	head, err := br.Peek(compression.HeadSize)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	if kind := compression.Detect(head); kind != compression.None {
-		return nil, fmt.Errorf("the archive is compressed twice, inside with %s", kind)
-	}
-	m, err := aci.Validate(br)
+	m, err := aci.Validate(r)
 	if err != nil {
 		return nil, err
 	}
 	im.manifest = m
-	return discard(ctx, br)
+	return discard(ctx, r)
+}
+
+// onlyTar is unpack for what is a tar; anything else is named as such.
+func onlyTar(unpack unpackFunc) unpackFunc {
+	return func(ctx context.Context, r io.Reader) (*layer.Result, error) {
+		br := bufio.NewReaderSize(r, compression.HeadSize)
+		head, err := br.Peek(compression.HeadSize)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		if kind := compression.Detect(head); kind != compression.None {
+			return nil, fmt.Errorf("the archive is compressed twice, inside with %s", kind)
+		}
+		if !compression.IsTar(head) {
+			return nil, aci.ErrUnknownType
+		}
+		return unpack(ctx, br)
+	}
 }
 
 // clean removes what was not used.

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/rkt/rkt/v2/tests/harness"
 )
 
 // bench is harness.T outside of a test.
@@ -81,6 +83,7 @@ func (b *bench) timed(cmd *exec.Cmd) sample {
 	if err := cmd.Start(); err != nil {
 		b.Fatalf("%v", err)
 	}
+	peak := harness.WatchPeak(cmd)
 	ended := make(chan struct{})
 	go func() {
 		select {
@@ -95,11 +98,7 @@ func (b *bench) timed(cmd *exec.Cmd) sample {
 	if err != nil {
 		b.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, errOut.String())
 	}
-	s := sample{took: took}
-	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		s.rss = ru.Maxrss * 1024
-	}
-	return s
+	return sample{took: took, rss: peak()}
 }
 
 // pairs alternates two measurements and returns the medians.

@@ -131,8 +131,12 @@ func (h *Host) RunWith(stdin string, args ...string) Result {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errOut
 	cmd.WaitDelay = 5 * time.Second
 	start := time.Now()
-	err := cmd.Run()
-	r := Result{Args: args, Stdout: out.String(), Stderr: errOut.String(), Took: time.Since(start)}
+	if err := cmd.Start(); err != nil {
+		h.T.Fatalf("rkt %s: %v", strings.Join(args, " "), err)
+	}
+	peak := WatchPeak(cmd)
+	err := cmd.Wait()
+	r := Result{Args: args, Stdout: out.String(), Stderr: errOut.String(), Took: time.Since(start), RSS: peak()}
 	if ctx.Err() != nil {
 		h.T.Fatalf("rkt %s: no end after %s\nstdout: %s\nstderr: %s", strings.Join(args, " "), Timeout, out.String(), errOut.String())
 	}
@@ -150,9 +154,6 @@ func (h *Host) fill(r *Result, cmd *exec.Cmd, err error) {
 	r.Status = ws.ExitStatus()
 	if ws.Signaled() {
 		r.Signal = ws.Signal()
-	}
-	if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.RSS = ru.Maxrss * 1024
 	}
 }
 
