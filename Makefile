@@ -54,6 +54,7 @@ functional: build failpoint $(SUM) ## real pods, real registries, real images; r
 	$(SUM) run -name functional -- -tags functional -p 1 -count 1 -timeout 30m ./tests/harness/ ./tests/functional/
 
 torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTURE=long for the long form
+	$(SUM) run -name failpoints -- -tags failpoint -p 1 -count 1 -run 'Killed|Failpoint' ./stage0/ ./store/treestore/
 	$(SUM) run -name torture -- -tags functional -p 1 -count 1 -timeout 120m ./tests/torture/
 
 check: ## everything CI runs; root
@@ -102,10 +103,9 @@ deps-test: ## Debian packages the tests need; installs only what is missing; roo
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 
-install: build ## into DESTDIR/PREFIX
+install: build ## rkt, with its stage1 image inside, and actool into DESTDIR/PREFIX
 	install -D -m 0755 $(BUILD)/bin/rkt $(DESTDIR)$(PREFIX)/bin/rkt
 	install -D -m 0755 $(BUILD)/bin/actool $(DESTDIR)$(PREFIX)/bin/actool
-	install -D -m 0644 $(FLY) $(DESTDIR)$(PREFIX)/lib/rkt/stage1-images/stage1-fly.aci
 
 reproducible: ## build twice, in different places with empty caches, and compare
 	d=$$(mktemp -d) && trap 'chmod -R u+w '$$d'; rm -rf '$$d EXIT && for i in one two/deeper; do mkdir -p $$d/$$i && git ls-files -co --exclude-standard | tar -cT- | tar -xC $$d/$$i && \

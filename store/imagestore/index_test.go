@@ -6,14 +6,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/ql"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
@@ -231,21 +234,43 @@ func TestIndexBrokenKept(t *testing.T) {
 	}
 }
 
-// TestIndexFullDisk must not take a full disk for a broken database.
+// TestIndexUnreadable must not take a missing permission for a broken database.
 func TestIndexUnreadable(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
-	}
 	dir := t.TempDir()
 	s := openAt(t, dir)
 	want := fill(t, s)
 	db := filepath.Join(dir, "db", "ql.db")
 	must(t, os.Chmod(db, 0))
-	if _, err := s.List(t.Context()); !errors.Is(err, os.ErrPermission) {
-		t.Errorf("List: %v", err)
-	}
+	asNobody(t, dir, func() {
+		if _, err := s.List(t.Context()); !errors.Is(err, os.ErrPermission) {
+			t.Errorf("List: %v", err)
+		}
+	})
 	must(t, os.Chmod(db, 0o660))
 	sameImages(t, s, want)
+}
+
+// asNobody runs fn without root's right to read everything: on a thread whose
+// file system id is another one (setfsuid(2)), which owns dir.
+func asNobody(t *testing.T, dir string, fn func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		fn()
+		return
+	}
+	const nobody = 65534
+	chown := func(uid int) {
+		must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(path, uid, -1))
+		}))
+	}
+	chown(nobody)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	must(t, unix.Setfsuid(nobody))
+	fn()
+	must(t, unix.Setfsuid(0))
+	chown(0)
 }
 
 // TestRowsWithoutRecord is the state after a killed removal.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build failpoint
+
 package treestore_test
 
 import (
@@ -15,7 +17,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/testenv"
 	"github.com/rkt/rkt/v2/store/imagestore"
 	"github.com/rkt/rkt/v2/store/storetest"
@@ -127,9 +128,6 @@ func command(t *testing.T, dir, verb string, env ...string) error {
 // them lets it see a full disk; then the same command must succeed, fsck be content
 // and garbage collection leave nothing. Run with -tags failpoint.
 func TestKilled(t *testing.T) {
-	if !failpoint.Enabled {
-		t.Skip("run with -tags failpoint")
-	}
 	testenv.NeedsRoot(t)
 	scenarios := []struct {
 		verb  string
