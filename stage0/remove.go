@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
@@ -18,9 +21,15 @@ const removeAttempts = 10
 // Remove deletes a pod at once, with all it has, ignoring grace periods
 // (command rm). A pod that somebody else deletes meanwhile counts as removed.
 func Remove(ctx context.Context, p *pod.Pod, c CollectConfig) error {
-	for range removeAttempts {
+	for attempt := range removeAttempts {
 		if err := p.Refresh(); err != nil {
 			return err
+		}
+		if attempt < removeAttempts-1 && seemsRunning(p) {
+			if err := pause(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		err := c.claim(ctx, p)
 		switch {
@@ -39,6 +48,26 @@ func Remove(ctx context.Context, p *pod.Pod, c CollectConfig) error {
 		return syncRemoval(p.DataDir(), poddir.ExitedGarbage, poddir.Garbage)
 	}
 	return fmt.Errorf("pod %q is busy", p.UUID())
+}
+
+// seemsRunning tells whether a pod counts as running though its process is
+// gone: whoever collects garbage holds the lock of an exited pod while moving it.
+func seemsRunning(p *pod.Pod) bool {
+	if p.State() != pod.Running {
+		return false
+	}
+	pid, err := p.PID()
+	return err == nil && pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
+// pause is how long another process may take to move a pod.
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(20 * time.Millisecond):
+		return nil
+	}
 }
 
 // claim locks a pod and moves it to the garbage, if its state allows.

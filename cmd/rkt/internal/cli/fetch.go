@@ -14,9 +14,11 @@ import (
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/appargs"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/fetch"
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 	"github.com/rkt/rkt/v2/pkg/overlay"
 	"github.com/rkt/rkt/v2/pkg/progress"
+	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
 type fetchOptions struct {
@@ -146,7 +148,17 @@ func (d *Deps) renderFetched(ctx context.Context, id appc.ImageID) error {
 	if err != nil {
 		return err
 	}
-	if _, err := trees.Render(ctx, id.Key()); err != nil {
+	l, err := d.lockTrees(ctx, lock.Shared)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	_, err = trees.Render(ctx, id.Key())
+	if errors.Is(err, imagestore.ErrNotFound) {
+		d.Logger("image").Debug("the image was removed before it was rendered", "image", id)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("error rendering tree store: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rkt/rkt/v2/pkg/hint"
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
@@ -38,6 +39,11 @@ func runImageFsck(ctx context.Context, d *Deps, o imageFsckOptions) error {
 	if err != nil {
 		return err
 	}
+	l, err := d.lockTrees(ctx, lock.Shared)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
 	report, err := trees.Fsck(ctx, o.repair)
 	if err != nil {
 		return err

@@ -5,8 +5,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,13 +79,9 @@ func runImageGC(ctx context.Context, d *Deps, o imageGCOptions) error {
 // collectTrees removes the trees that no pod refers to. The prepare lock keeps
 // pods from being prepared meanwhile.
 func collectTrees(ctx context.Context, d *Deps, trees *treestore.Store, dir string) (*pod.InUse, error) {
-	locks := filepath.Join(dir, poddir.Locks)
-	if err := os.MkdirAll(locks, 0o750); err != nil {
-		return nil, err
-	}
-	l, err := lock.Key(ctx, locks, poddir.PrepareLock, lock.Exclusive)
+	l, err := d.lockTrees(ctx, lock.Exclusive)
 	if err != nil {
-		return nil, fmt.Errorf("take prepare lock: %w", err)
+		return nil, err
 	}
 	defer func() { _ = l.Close() }()
 	inUse, err := pod.FindInUse(ctx, dir, d.printError)

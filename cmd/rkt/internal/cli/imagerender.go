@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/store/treestore"
 )
 
@@ -41,6 +42,11 @@ func runImageRender(ctx context.Context, d *Deps, o imageDirOptions) error {
 	if err != nil {
 		return err
 	}
+	l, err := d.lockTrees(ctx, lock.Shared)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
 	return o.fill(func(rootfs string) ([]byte, error) {
 		tree, err := soundTree(ctx, d, trees, id)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/store/imagestore"
 	"github.com/rkt/rkt/v2/store/treestore"
 )
@@ -58,6 +59,11 @@ func verifyImage(ctx context.Context, d *Deps, store *imagestore.Store, trees *t
 	if err != nil {
 		return fmt.Errorf("unable to resolve store key for image %s: %w", arg, err)
 	}
+	l, err := d.lockTrees(ctx, lock.Shared)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
 	res, err := trees.Verify(ctx, id)
 	switch {
 	case err != nil:
