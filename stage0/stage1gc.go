@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/overlay"
@@ -31,6 +34,9 @@ func (d *deleter) stage1GC(ctx context.Context, p *pod.Pod) {
 		d.say("skipping stage1 GC of pod %q: %v", p.UUID(), err)
 		return
 	}
+	if nothingToDo(m, p) {
+		return
+	}
 	version, err := entrypoint.Version(m)
 	if err == nil {
 		var entry string
@@ -44,6 +50,19 @@ func (d *deleter) stage1GC(ctx context.Context, p *pod.Pod) {
 	if err != nil {
 		d.say("problem performing stage1 GC on %q: %v", p.UUID(), err)
 	}
+}
+
+// nothingToDo tells whether stage1 says that its gc program need not be run
+// for a pod like this: starting it is most of what deleting a pod costs.
+func nothingToDo(m *appc.ImageManifest, p *pod.Pod) bool {
+	files, ok := entrypoint.GCNeeds(m)
+	if !ok {
+		return false
+	}
+	return !slices.ContainsFunc(files, func(name string) bool {
+		_, err := os.Lstat(filepath.Join(p.Path(), name))
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 func (d *deleter) runGC(ctx context.Context, p *pod.Pod, entry string, version int) error {

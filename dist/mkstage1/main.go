@@ -105,6 +105,7 @@ func manifest(version, goarch string) ([]byte, error) {
 		m.Annotations = append(m.Annotations, appc.Annotation{Name: appc.Identifier(a), Value: path})
 	}
 	m.Annotations = append(m.Annotations, appc.Annotation{Name: entrypoint.AnnotationInterfaceVersion, Value: strconv.Itoa(entrypoint.CurrentVersion)})
+	m.Annotations = append(m.Annotations, appc.Annotation{Name: entrypoint.AnnotationGCNeeds, Value: poddir.Cgroups + "," + poddir.Subcgroup})
 	slices.SortFunc(m.Annotations, func(a, b appc.Annotation) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return m.Marshal()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 )
@@ -25,6 +26,27 @@ const (
 	AnnotationAttach           = "coreos.com/rkt/stage1/attach"
 	AnnotationInterfaceVersion = "coreos.com/rkt/stage1/interface-version"
 )
+
+// AnnotationGCNeeds may name, comma separated, files of a pod directory: if
+// none of them is there, the gc entrypoint would find nothing to do and need
+// not be run. Images without it have it run always.
+const AnnotationGCNeeds = "coreos.com/rkt/stage1/gc-needs"
+
+// GCNeeds returns the file names of AnnotationGCNeeds. A value that is no list
+// of plain names counts as absent.
+func GCNeeds(m *appc.ImageManifest) (files []string, ok bool) {
+	v, ok := m.Annotations.Get(AnnotationGCNeeds)
+	if !ok {
+		return nil, false
+	}
+	for name := range strings.SplitSeq(v, ",") {
+		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+			return nil, false
+		}
+		files = append(files, name)
+	}
+	return files, true
+}
 
 // MutableAnnotation of a pod manifest is "true" for a pod made by "app sandbox".
 const MutableAnnotation = "coreos.com/rkt/stage1/mutable"
