@@ -14,9 +14,9 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appenv"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/confine"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/profile"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/program"
+	"github.com/rkt/rkt/v2/pkg/confine"
+	"github.com/rkt/rkt/v2/pkg/profile"
+	"github.com/rkt/rkt/v2/pkg/program"
 )
 
 // defaultTerm is the terminal type of a caller that has none.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/inroot"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/confine"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/profile"
+	"github.com/rkt/rkt/v2/pkg/confine"
+	"github.com/rkt/rkt/v2/pkg/profile"
 )
 
 // hookName is what this program calls itself for a handler: a filter cannot be

@@ -14,7 +14,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/isolator"
 	"github.com/rkt/rkt/v2/pkg/poddir"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/confine"
+	"github.com/rkt/rkt/v2/pkg/confine"
 )
 
 // want is one limit with the controller it needs.

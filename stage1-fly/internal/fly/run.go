@@ -20,10 +20,10 @@ import (
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
 	"github.com/rkt/rkt/v2/pkg/poddir"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/confine"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/mounts"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/profile"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/program"
+	"github.com/rkt/rkt/v2/pkg/confine"
+	"github.com/rkt/rkt/v2/pkg/approot"
+	"github.com/rkt/rkt/v2/pkg/profile"
+	"github.com/rkt/rkt/v2/pkg/program"
 )
 
 func run(argv []string) error {
@@ -92,10 +92,10 @@ func (p *pod) assemble(r entrypoint.Run) (*inroot.Root, error) {
 			return nil, err
 		}
 	}
-	if err := mounts.Isolate(); err != nil {
+	if err := approot.Isolate(); err != nil {
 		return nil, err
 	}
-	tree, err := mounts.Open(filepath.Join(poddir.Stage1Rootfs, poddir.AppRootfs(p.runtime.Name.String())))
+	tree, err := approot.Open(filepath.Join(poddir.Stage1Rootfs, poddir.AppRootfs(p.runtime.Name.String())))
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (p *pod) assemble(r entrypoint.Run) (*inroot.Root, error) {
 	if err := tree.Volumes(p.mounts, poddir.SharedVolumes, say); err != nil {
 		return nil, err
 	}
-	err = tree.Names(mounts.DNS{
+	err = tree.Names(approot.DNS{
 		Resolv: r.ResolvMode, ResolvFile: filepath.Join(poddir.Stage1Rootfs, poddir.ResolvConf),
 		Hosts: r.HostsMode, HostsFile: filepath.Join(poddir.Stage1Rootfs, poddir.Hosts),
 	})

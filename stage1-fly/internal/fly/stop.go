@@ -17,7 +17,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/poddir"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/profile"
+	"github.com/rkt/rkt/v2/pkg/profile"
 )
 
 // cgroupPatience is how long processes may take to die.

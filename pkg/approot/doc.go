@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mounts builds the file system an app sees, by descriptors only: a
+// Package approot builds the file system an app sees, by descriptors only: a
 // source is cloned with open_tree, made read-only if asked, and put with
 // move_mount onto a target that package inroot holds open. No path inside the
 // app's root is ever given to mount(2).
@@ -10,4 +10,4 @@
 // later below a shared source appears, what the app mounts stays.
 //
 // Needs Linux 5.12 (mount_setattr).
-package mounts
+package approot

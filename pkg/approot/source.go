@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package mounts
+package approot
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/rkt/rkt/v2/stage1-fly/internal/program"
+	"github.com/rkt/rkt/v2/pkg/program"
 )
 
 // Isolate gives the calling thread a mount namespace of its own. It does so

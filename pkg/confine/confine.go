@@ -29,7 +29,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/caps"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
-	"github.com/rkt/rkt/v2/stage1-fly/internal/profile"
+	"github.com/rkt/rkt/v2/pkg/profile"
 )
 
 // listenStart is the first descriptor of socket activation (sd_listen_fds(3)).
