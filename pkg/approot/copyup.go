@@ -20,7 +20,7 @@ import (
 // its mode and owner. Nothing there, or no directory: dst stays as it is. It
 // reads a copy of the root without what is mounted there: neither volumes nor
 // the host's /dev and /proc are the image's content.
-func (t *Tree) copyUp(target, dst string) error {
+func (t *Tree) copyUp(target string, dst *os.File) error {
 	fd, err := unix.OpenTree(t.root.FD(), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("copy the mount of the root: %w", err)
@@ -42,13 +42,8 @@ func (t *Tree) copyUp(target, dst string) error {
 		return err
 	}
 	defer func() { _ = src.Close() }()
-	to, err := os.Open(dst)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = to.Close() }()
-	c := copier{links: map[inode]string{}, top: dst}
-	if err := c.dir(src, to, ""); err != nil {
+	c := copier{links: map[inode]string{}, top: "/proc/self/fd/" + strconv.Itoa(int(dst.Fd()))}
+	if err := c.dir(src, dst, ""); err != nil {
 		return fmt.Errorf("copy %s of the image into the volume: %w", target, err)
 	}
 	return nil

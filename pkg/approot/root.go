@@ -20,6 +20,10 @@ import (
 // Tree is the file system of an app while it is put together. Nothing of the
 // app's runs before it is complete, so what Resolve has answered stays true.
 type Tree struct {
+	// IDMap, if set, changes the owners that the copy of a volume shows, for a
+	// pod with a user namespace.
+	IDMap func(copy *os.File) error
+
 	root   *inroot.Root
 	points []point // oldest first
 }
@@ -43,6 +47,12 @@ func (t *Tree) hosts(resolved string) bool {
 		}
 	}
 	return at.host
+}
+
+// HasProc tells whether a process file system is mounted in the tree already.
+func (t *Tree) HasProc() bool {
+	_, err := t.root.Lstat("/proc/self/status")
+	return err == nil
 }
 
 // Open opens the root file system of an app and makes sure that it is a
@@ -107,49 +117,122 @@ func (t *Tree) share(dir string) error {
 	return t.Put(s, dir)
 }
 
-// Volumes carries out the plan. shared is the directory of the pod for empty
-// volumes; note gets a line for each volume that is filled from the image.
-func (t *Tree) Volumes(plan appmount.Plan, shared string, note func(string)) error {
+// Volume is a volume of an app, copied where its source can be named, to be put
+// where the app's tree can.
+type Volume struct {
+	mount  appmount.Mount
+	source *Source
+	fill   *os.File // of an implicit volume that was made just now
+}
+
+// Volumes are the volumes of an app.
+type Volumes []*Volume
+
+// Close drops what was not put anywhere.
+func (vs Volumes) Close() {
+	for _, v := range vs {
+		_ = v.source.Close()
+		if v.fill != nil {
+			_ = v.fill.Close()
+		}
+	}
+}
+
+// CloneVolumes copies the sources of the plan. shared is the directory of the
+// pod for empty volumes. idmap, if set, changes the owners that a copy shows,
+// for a pod with a user namespace.
+func CloneVolumes(plan appmount.Plan, shared string, idmap func(*os.File) error) (Volumes, error) {
+	var all Volumes
 	for _, m := range plan.Mounts {
-		source := m.Source
-		if m.Kind == appmount.Empty {
-			var err error
-			if source, err = t.emptyVolume(m, shared, note); err != nil {
-				return fmt.Errorf("volume %s: %w", m.Volume, err)
+		v, err := cloneVolume(m, shared, idmap)
+		if err != nil {
+			all.Close()
+			return nil, fmt.Errorf("volume %s: %w", m.Volume, err)
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+func cloneVolume(m appmount.Mount, shared string, idmap func(*os.File) error) (*Volume, error) {
+	v := &Volume{mount: m}
+	path := m.Source
+	if m.Kind == appmount.Empty {
+		var err error
+		if path, v.fill, err = emptyVolume(m, shared); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if v.source, err = Clone(path, m.Recursive); err != nil {
+		return nil, err
+	}
+	if m.ReadOnly {
+		err = v.source.ReadOnly()
+	}
+	if err == nil && idmap != nil {
+		if err = idmap(v.source.f); err != nil {
+			err = fmt.Errorf("show %s with the owners of the pod's user namespace: %w", path, err)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, v.source.Close())
+	}
+	return v, nil
+}
+
+// PutVolumes puts volumes into the tree, in order; note gets a line for each one
+// that is filled from the image.
+func (t *Tree) PutVolumes(all Volumes, note func(string)) error {
+	for _, v := range all {
+		if v.fill != nil {
+			note("Docker converted image, initializing implicit volume with data contained at the mount point " +
+				strconv.Quote(v.mount.Target) + ".")
+			if err := t.copyUp(v.mount.Target, v.fill); err != nil {
+				return fmt.Errorf("volume %s: %w", v.mount.Volume, err)
 			}
 		}
-		if err := t.bind(source, m.Target, m.Recursive, m.ReadOnly); err != nil {
-			return fmt.Errorf("volume %s: %w", m.Volume, err)
+		if err := t.Put(v.source, v.mount.Target); err != nil {
+			return fmt.Errorf("volume %s: %w", v.mount.Volume, err)
 		}
 	}
 	return nil
 }
 
-// emptyVolume makes the directory of an empty volume, once.
-func (t *Tree) emptyVolume(m appmount.Mount, shared string, note func(string)) (string, error) {
-	if err := os.Mkdir(shared, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+// Volumes carries out the plan: CloneVolumes and PutVolumes.
+func (t *Tree) Volumes(plan appmount.Plan, shared string, note func(string)) error {
+	all, err := CloneVolumes(plan, shared, t.IDMap)
+	if err != nil {
+		return err
 	}
-	dir := shared + "/" + m.Volume.String()
-	err := os.Mkdir(dir, 0o755)
+	defer all.Close()
+	return t.PutVolumes(all, note)
+}
+
+// emptyVolume makes the directory of an empty volume, once. One that is to be
+// filled and was made just now is returned open.
+func emptyVolume(m appmount.Mount, shared string) (dir string, fill *os.File, err error) {
+	if err := os.Mkdir(shared, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", nil, err
+	}
+	dir = shared + "/" + m.Volume.String()
+	err = os.Mkdir(dir, 0o755)
 	if errors.Is(err, fs.ErrExist) {
-		return dir, nil
+		return dir, nil, nil
 	}
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := os.Chown(dir, m.UID, m.GID); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := os.Chmod(dir, m.Mode); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if m.CopyUp {
-		note("Docker converted image, initializing implicit volume with data contained at the mount point " +
-			strconv.Quote(m.Target) + ".")
-		return dir, t.copyUp(m.Target, dir)
+		fill, err = os.Open(dir)
 	}
-	return dir, nil
+	return dir, fill, err
 }
 
 // DNS is where resolv.conf and hosts come from.

@@ -10,9 +10,9 @@ import (
 )
 
 // Bound limits the calling thread, and what it executes later, to the
-// capabilities in keep: the bounding set is cut, the inheritable set is cut
-// with it (a root program gets inheritable OR bounding at execve), the ambient
-// set is emptied. The effective and permitted sets stay as they are until
+// capabilities in keep: the bounding set is cut, the inheritable and the ambient
+// set are emptied (a root program gets inheritable OR bounding at execve, and
+// one with file capabilities what it inherits). The effective and permitted sets stay as they are until
 // execve, so that the caller can still change its user and load a filter.
 //
 // The caller has locked the goroutine to its thread.
@@ -34,7 +34,7 @@ func Bound(keep Set) error {
 			return fmt.Errorf("drop capability %d from the bounding set: %w", n, err)
 		}
 	}
-	return cutInheritable(keep)
+	return clearInheritable()
 }
 
 // ClearAmbient empties the ambient set of the calling thread.
@@ -45,14 +45,34 @@ func ClearAmbient() error {
 	return nil
 }
 
-func cutInheritable(keep Set) error {
+func clearInheritable() error {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&hdr, &data[0]); err != nil {
 		return fmt.Errorf("capget: %w", err)
 	}
-	data[0].Inheritable &= uint32(keep)
-	data[1].Inheritable &= uint32(keep >> 32)
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	if err := unix.Capset(&hdr, &data[0]); err != nil {
+		return fmt.Errorf("capset: %w", err)
+	}
+	return nil
+}
+
+// Limit is Bound for a thread that goes on working: the effective and permitted
+// sets are cut as well.
+func Limit(keep Set) error {
+	if err := Bound(keep); err != nil {
+		return err
+	}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	for i, part := range []uint32{uint32(keep), uint32(keep >> 32)} {
+		data[i].Effective &= part
+		data[i].Permitted &= part
+	}
 	if err := unix.Capset(&hdr, &data[0]); err != nil {
 		return fmt.Errorf("capset: %w", err)
 	}

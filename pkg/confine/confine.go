@@ -43,7 +43,8 @@ const statusFailed = 254
 
 // Program is what to execute.
 type Program struct {
-	Root    *os.File // becomes "/"
+	Root    *os.File // becomes "/"; nil: the root stays as it is
+	Pivot   bool     // Root becomes the root of the mount namespace, the old one goes
 	WorkDir string   // inside Root
 	Path    string   // absolute, inside Root; also argv[0]
 	Args    []string // without argv[0]
@@ -138,16 +139,42 @@ func Rlimits() ([]profile.Rlimit, error) {
 func restoreFileLimit() { _ = syscall.Exec("", nil, nil) }
 
 func enterRoot(prog Program) error {
-	if err := unix.Fchdir(int(prog.Root.Fd())); err != nil {
-		return fmt.Errorf("change to the root of the app: %w", err)
-	}
-	if err := unix.Chroot("."); err != nil {
-		return fmt.Errorf("chroot: %w", err)
+	if prog.Root != nil {
+		change := unix.Chroot
+		if prog.Pivot {
+			change = pivot
+		}
+		if err := unix.Fchdir(int(prog.Root.Fd())); err != nil {
+			return fmt.Errorf("change to the root of the app: %w", err)
+		}
+		if err := change("."); err != nil {
+			return fmt.Errorf("change the root: %w", err)
+		}
 	}
 	if err := unix.Chdir(prog.WorkDir); err != nil {
 		return fmt.Errorf("can't change to working directory %q: %w", prog.WorkDir, err)
 	}
 	return nil
+}
+
+// Pivot makes a directory, which is a mount point, the root of the calling
+// thread's mount namespace. Nothing else stays mounted there, so that no chroot
+// of the app's own leads out (pivot_root(2), last section of the notes).
+func Pivot(dir *os.File) error {
+	if err := unix.Fchdir(int(dir.Fd())); err != nil {
+		return fmt.Errorf("change to the root of the app: %w", err)
+	}
+	return pivot(".")
+}
+
+func pivot(dir string) error {
+	if err := unix.PivotRoot(dir, dir); err != nil {
+		return fmt.Errorf("pivot_root: %w", err)
+	}
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("detach the old root: %w", err)
+	}
+	return unix.Chdir("/")
 }
 
 // keepOnly leaves the program its standard streams and what is in keep.

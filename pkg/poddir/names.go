@@ -55,6 +55,8 @@ const (
 	PGID                 = "pgid"
 	AppProfile           = "app-profile.json" // what stage1-fly holds the app to; root only
 	SharedVolumes        = "sharedVolumes"
+	Supervisor           = "supervisor.json" // the process that supervises the pod
+	AppsHost             = "apps"            // what each app is held to; root only
 )
 
 // Paths below the root of stage1 (spec stage1.md 2.2).
@@ -62,6 +64,7 @@ const (
 	Stage2           = "opt/stage2"
 	StatusDir        = "rkt/status"
 	EnvDir           = "rkt/env"
+	LaunchDir        = "rkt/apps"
 	SupervisorStatus = "rkt/supervisor-status"
 	SupervisorReady  = "ready" // target of SupervisorStatus
 	ResolvConf       = "etc/rkt-resolv.conf"
@@ -93,6 +96,12 @@ func AppCreated(app string) string { return filepath.Join(StatusDir, app+"-creat
 
 // AppStarted is the marker whose mtime is the start time of an app of a mutable pod.
 func AppStarted(app string) string { return filepath.Join(StatusDir, app+"-started") }
+
+// AppHost is the profile of an app that programs on the host read.
+func AppHost(app string) string { return filepath.Join(AppsHost, app+".json") }
+
+// AppProcess tells of the running process of an app, for programs on the host.
+func AppProcess(app string) string { return filepath.Join(AppsHost, app+".pid") }
 
 // AppEnv is the environment file of an app below the root of stage1.
 func AppEnv(app string) string { return filepath.Join(EnvDir, app) }

@@ -5,6 +5,7 @@ package profile
 import (
 	"strconv"
 
+	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
 )
 
@@ -44,7 +45,69 @@ func (p *Profile) Marshal() []byte {
 		b = strconv.AppendUint(append(b, `,"max":`...), r.Max, 10)
 		return append(b, '}')
 	}))
+	if p.Label != "" {
+		o.String("label", p.Label)
+	}
+	if p.Start != nil {
+		o.Raw("start", p.Start.marshal())
+	}
 	return append(o.Bytes(), '\n')
+}
+
+func (s *Start) marshal() string {
+	o := Object{}
+	o.Raw("exec", list(s.Exec, appendString))
+	o.String("workDir", s.WorkDir)
+	o.lists("preStart", s.PreStart)
+	o.lists("postStop", s.PostStop)
+	o.flag("readOnly", s.ReadOnly)
+	o.flag("hostPaths", s.HostPaths)
+	o.flag("keepSys", s.KeepSys)
+	o.flag("wholeSys", s.WholeSys)
+	o.strings("readOnlyPaths", s.ReadOnlyPaths)
+	o.strings("hiddenPaths", s.HiddenPaths)
+	o.flag("tty", s.TTY)
+	o.flag("interactive", s.Interactive)
+	o.Raw("streams", list(s.Streams, appendString))
+	o.Raw("podCaps", strconv.FormatUint(uint64(s.PodCaps), 10))
+	o.strings("podCalls", s.PodCalls)
+	if s.UserShift != 0 {
+		o.Int("userShift", int64(s.UserShift))
+	}
+	if len(s.Devices) > 0 {
+		o.Raw("devices", list(s.Devices, marshalRule))
+	}
+	return string(o.Bytes())
+}
+
+func marshalRule(b []byte, r devfilter.Rule) []byte {
+	o := Object{}
+	o.Int("Type", int64(r.Type))
+	o.Int("Major", r.Major)
+	o.Int("Minor", r.Minor)
+	o.String("Access", r.Access)
+	return append(b, o.Bytes()...)
+}
+
+// flag writes a boolean that is left out if it is false.
+func (o *Object) flag(name string, value bool) {
+	if value {
+		o.Bool(name, true)
+	}
+}
+
+// strings writes a list that is left out if it is empty.
+func (o *Object) strings(name string, value []string) {
+	if len(value) > 0 {
+		o.Raw(name, list(value, appendString))
+	}
+}
+
+// lists writes a list of lists that is left out if it is empty.
+func (o *Object) lists(name string, value [][]string) {
+	if len(value) > 0 {
+		o.Raw(name, list(value, func(b []byte, words []string) []byte { return append(b, list(words, appendString)...) }))
+	}
 }
 
 // marshalPolicy writes what encoding/json reads back into a seccomp.Policy.
@@ -52,9 +115,10 @@ func marshalPolicy(p *seccomp.Policy) string {
 	o := Object{}
 	o.Int("Mode", int64(p.Mode))
 	o.Raw("Calls", list(p.Calls, appendString))
+	o.Raw("Guarded", list(p.Guarded, appendString))
 	o.Int("Errno", int64(p.Errno))
+	o.Int("Unknown", int64(p.Unknown))
 	o.Bool("Unfiltered", p.Unfiltered)
-	o.Bool("DenySockets", p.DenySockets)
 	return string(o.Bytes())
 }
 

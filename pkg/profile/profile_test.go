@@ -21,7 +21,7 @@ func full() *Profile {
 	return &Profile{
 		App: "web", PID: 42, StartTime: 1 << 60, UID: 7, GID: 8, Groups: []int{9, 4294967294},
 		Environment: []string{"A=1", "ODD=two\nlines \"q\" \\ \x00\x1f é"},
-		Bounding:    &bounding, Seccomp: &seccomp.Policy{Mode: seccomp.Remove, Calls: []string{"mount"}, Errno: 1, DenySockets: true, Unfiltered: true},
+		Bounding:    &bounding, Seccomp: &seccomp.Policy{Mode: seccomp.Remove, Calls: []string{"mount"}, Guarded: []string{"ioctl"}, Errno: 1, Unknown: 38, Unfiltered: true},
 		NoNewPrivs: true, OOMScoreAdj: &score, Cgroups: []string{`/sys/fs/cgroup/machine-rkt\x2dx.scope`}, PrivateIPC: true, PrivateNet: true,
 		Rlimits: []Rlimit{{Cur: 1, Max: 1<<64 - 1}},
 	}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/rkt/rkt/v2/pkg/profile"
+	"github.com/rkt/rkt/v2/stage1/internal/inside"
+	"github.com/rkt/rkt/v2/stage1/internal/nspawn"
+	"github.com/rkt/rkt/v2/stage1/internal/wire"
+)
+
+// Names of systemd's interface (org.freedesktop.systemd1(5)).
+const (
+	busName      = "org.freedesktop.systemd1"
+	busPath      = dbus.ObjectPath("/org/freedesktop/systemd1")
+	busManager   = busName + ".Manager"
+	busUnit      = busName + ".Unit"
+	busService   = busName + ".Service"
+	busProps     = "org.freedesktop.DBus.Properties"
+	busNoUnit    = busName + ".NoSuchUnit"
+	privateBus   = "/run/systemd/private"
+	busPatience  = 10 * time.Second
+	unitObjects  = "/org/freedesktop/systemd1/unit/"
+	replaceQueue = "replace"
+)
+
+// Bus speaks with the systemd of a pod, over its private socket.
+type Bus struct {
+	conn *dbus.Conn
+
+	mu      sync.Mutex
+	changed chan struct{} // closed when some unit has changed, then made anew
+}
+
+// newBus speaks over a connection that a process inside the pod has made:
+// systemd refuses peers whose process it cannot see.
+func newBus(f *os.File) (*Bus, error) {
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("reach the systemd of the pod: %w", err)
+	}
+	conn, err := dbus.NewConn(c)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reach the systemd of the pod: %w", err), c.Close())
+	}
+	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("0")}); err != nil {
+		return nil, errors.Join(fmt.Errorf("reach the systemd of the pod: %w", err), conn.Close())
+	}
+	b := &Bus{conn: conn, changed: make(chan struct{})}
+	const most = 64
+	signals := make(chan *dbus.Signal, most)
+	conn.Signal(signals)
+	go func() {
+		for range signals {
+			b.mu.Lock()
+			close(b.changed)
+			b.changed = make(chan struct{})
+			b.mu.Unlock()
+		}
+	}()
+	return b, nil
+}
+
+// DialerName is what the program calls itself that DialBus starts inside a pod.
+const DialerName = "dial-bus"
+
+// DialBus connects to the systemd of a pod, whose process is leader, from a
+// process that is not the pod's supervisor.
+func DialBus(leader int) (*Bus, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket pair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "dialer"), os.NewFile(uintptr(fds[1]), "dialer")
+	defer func() { _ = ours.Close() }()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // not unlocked: the thread ends
+		done <- dialInside(leader, theirs)
+	}()
+	err = <-done
+	_ = theirs.Close()
+	if err != nil {
+		return nil, fmt.Errorf("reach the systemd of the pod: %w", err)
+	}
+	c, err := net.FileConn(ours)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = c.Close() }()
+	unixConn, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, errors.New("reach the systemd of the pod: no unix socket")
+	}
+	_ = unixConn.SetReadDeadline(time.Now().Add(busPatience))
+	b, files, err := wire.Read(unixConn)
+	if err != nil {
+		return nil, fmt.Errorf("reach the systemd of the pod: %w", err)
+	}
+	if len(files) != 1 {
+		return nil, fmt.Errorf("reach the systemd of the pod: %s", b)
+	}
+	defer func() { _ = files[0].Close() }()
+	return newBus(files[0])
+}
+
+func dialInside(leader int, keep *os.File) error {
+	start, err := profile.StartTime(leader)
+	if err != nil {
+		return err
+	}
+	namespaces, err := inside.Open(leader, start)
+	if err != nil {
+		return err
+	}
+	self, err := inside.SealedCopy()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = self.Close() }()
+	pid, err := inside.Start(inside.Child{
+		Program: self, Namespaces: namespaces, Keep: keep, Caps: nspawn.Default, Name: DialerName,
+	})
+	if err != nil {
+		return err
+	}
+	go func() { _, _ = unix.Wait4(pid, nil, 0, nil) }()
+	return nil
+}
+
+// DialSystemd connects to the systemd of the pod that the calling process is in.
+func DialSystemd() (*os.File, error) {
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: privateBus, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("reach systemd: %w", err)
+	}
+	defer func() { _ = c.Close() }()
+	return c.File()
+}
+
+// Dialer is the other end of DialBus.
+func Dialer(argv []string) error {
+	f, err := inside.Kept(argv)
+	if err != nil {
+		return err
+	}
+	c, err := net.FileConn(f)
+	if err != nil {
+		return err
+	}
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return errors.New("called by hand")
+	}
+	bus, err := DialSystemd()
+	if err != nil {
+		return wire.Refuse(conn, err.Error())
+	}
+	return wire.Grant(conn, []*os.File{bus})
+}
+
+func (b *Bus) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changed
+}
+
+// Close ends the connection.
+func (b *Bus) Close() { _ = b.conn.Close() }
+
+// unitPath is the object of a unit: every byte but letters and digits is
+// written as its hexadecimal number.
+func unitPath(unit string) dbus.ObjectPath {
+	var s strings.Builder
+	s.WriteString(unitObjects)
+	for i := range len(unit) {
+		c := unit[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' && i > 0 {
+			s.WriteByte(c)
+		} else {
+			fmt.Fprintf(&s, "_%02x", c)
+		}
+	}
+	return dbus.ObjectPath(s.String())
+}
+
+// UnitState is what systemd knows of a service.
+type UnitState struct {
+	Active string // active, activating, inactive, failed, …
+	Result string // success, exit-code, signal, oom-kill, …
+	// PID is the main process's, as the pod numbers it.
+	PID uint32
+	// Code and Status are those of waitid(2): CLD_EXITED and a status, or
+	// CLD_KILLED, CLD_DUMPED and a signal. Code 0: it has not ended.
+	Code, Status int32
+	// Control is the status of the handler or helper that failed, if one did.
+}
+
+// Done tells whether nothing of the service runs any more.
+func (u UnitState) Done() bool { return u.Active == "inactive" || u.Active == "failed" }
+
+// Unit asks for the state of a service.
+func (b *Bus) Unit(ctx context.Context, unit string) (UnitState, error) {
+	var u UnitState
+	ctx, cancel := context.WithTimeout(ctx, busPatience)
+	defer cancel()
+	path := unitPath(unit)
+	var service map[string]dbus.Variant
+	if err := b.call(ctx, path, busProps+".GetAll", busService).Store(&service); err != nil {
+		return u, fmt.Errorf("state of unit %s: %w", unit, err)
+	}
+	var active dbus.Variant
+	if err := b.call(ctx, path, busProps+".Get", busUnit, "ActiveState").Store(&active); err != nil {
+		return u, fmt.Errorf("state of unit %s: %w", unit, err)
+	}
+	u.Active, _ = active.Value().(string)
+	u.Result, _ = service["Result"].Value().(string)
+	u.PID, _ = service["ExecMainPID"].Value().(uint32)
+	u.Code, _ = service["ExecMainCode"].Value().(int32)
+	u.Status, _ = service["ExecMainStatus"].Value().(int32)
+	return u, nil
+}
+
+// call calls a method. systemd overlooks a call that arrives together with the
+// last line of the authentication, until something else arrives: so a call that
+// gets no answer at once is followed by another one.
+func (b *Bus) call(ctx context.Context, path dbus.ObjectPath, method string, args ...any) *dbus.Call {
+	const atOnce = 5 * time.Millisecond
+	call := b.conn.Object(busName, path).GoWithContext(ctx, method, 0, make(chan *dbus.Call, 1), args...)
+	select {
+	case <-call.Done:
+		return call
+	case <-time.After(atOnce):
+	}
+	b.conn.Object(busName, busPath).GoWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0, make(chan *dbus.Call, 1))
+	return <-call.Done
+}
+
+// job calls a method of the manager.
+func (b *Bus) job(ctx context.Context, method string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, busPatience)
+	defer cancel()
+	return b.call(ctx, busPath, busManager+"."+method, args...).Err
+}
+
+// ErrNoUnit says that systemd knows no such unit.
+var ErrNoUnit = errors.New("no such unit")
+
+// Start asks for a unit to be started.
+func (b *Bus) Start(ctx context.Context, unit string) error {
+	return noUnit(b.job(ctx, "StartUnit", unit, replaceQueue))
+}
+
+// Stop asks for a unit to be stopped.
+func (b *Bus) Stop(ctx context.Context, unit string) error {
+	return noUnit(b.job(ctx, "StopUnit", unit, replaceQueue))
+}
+
+// Reload makes systemd read the unit files again.
+func (b *Bus) Reload(ctx context.Context) error { return b.job(ctx, "Reload") }
+
+// ResetFailed forgets how a unit has ended.
+func (b *Bus) ResetFailed(ctx context.Context, unit string) error {
+	return noUnit(b.job(ctx, "ResetFailedUnit", unit))
+}
+
+func noUnit(err error) error {
+	var e dbus.Error
+	if errors.As(err, &e) && (e.Name == busNoUnit || strings.HasSuffix(e.Name, ".NoSuchUnit")) {
+		return fmt.Errorf("%w: %w", ErrNoUnit, err)
+	}
+	return err
+}
+
+// Wait waits until a service has ended, and returns its state.
+func (b *Bus) Wait(ctx context.Context, unit string, done func(UnitState) bool) (UnitState, error) {
+	const pace = 50 * time.Millisecond
+	for {
+		next := b.next() // before asking: what changes meanwhile is not missed
+		u, err := b.Unit(ctx, unit)
+		if err != nil || done(u) {
+			return u, err
+		}
+		select {
+		case <-ctx.Done():
+			return u, ctx.Err()
+		case <-next:
+		case <-time.After(pace):
+		}
+	}
+}

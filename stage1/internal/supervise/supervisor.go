@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rkt/rkt/v2/pkg/atomicfile"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/journal"
+	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/stage1/internal/units"
+	"github.com/rkt/rkt/v2/stage1/internal/wire"
+)
+
+// How long the supervisor waits for what should happen at once.
+const (
+	endPatience    = 10 * time.Second
+	outputPatience = 3 * time.Second
+)
+
+// StatusError is the exit status of a pod that has run.
+type StatusError int
+
+func (e StatusError) Error() string { return "exit status " + strconv.Itoa(int(e)) }
+
+// Run is the run entrypoint. It returns when the pod has ended.
+func Run(argv []string) error {
+	p, err := load(argv)
+	if err != nil {
+		return err
+	}
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	s, err := newSupervisor(p)
+	if err != nil {
+		return err
+	}
+	defer s.restoreTerminal()
+	return s.run()
+}
+
+// supervisor is the supervisor of a running pod.
+type supervisor struct {
+	pod      *pod
+	child    *child
+	log      *log
+	listener *net.UnixListener
+	notify   *net.UnixConn
+	mux      *mux
+	term     *terminal // of --interactive, nil without
+	readers  sync.WaitGroup
+	over     chan struct{} // closed once: the pod is to end
+	ctx      context.Context
+	cancel   context.CancelFunc
+
+	mu     sync.Mutex
+	leader int // PID 1 of the pod, 0 until known
+	bus    *Bus
+	apps   map[string]*proc
+	left   int  // apps of an immutable pod that have not ended
+	ending bool // nobody may start any more
+	ended  bool // over is closed
+	status int  // of the pod
+}
+
+// proc is a start of an app.
+type proc struct {
+	name    string
+	pid     int // on the host
+	podPID  int // in the pod
+	started time.Time
+	oom     string // v1 memory cgroup
+	ooms    int64
+	ended   bool
+}
+
+func newSupervisor(p *pod) (*supervisor, error) {
+	s := &supervisor{pod: p, apps: map[string]*proc{}, over: make(chan struct{}), left: len(p.order)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	var err error
+	if s.log, err = p.openLog(); err != nil {
+		return nil, err
+	}
+	s.mux = newMux(s)
+	err = p.asPodRoot(func() error {
+		socket := filepath.Join(poddir.Stage1Rootfs, wire.Socket)
+		_ = os.Remove(socket)
+		if s.listener, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: socket, Net: "unixpacket"}); err != nil {
+			return fmt.Errorf("socket of the supervisor: %w", err)
+		}
+		s.listener.SetUnlinkOnClose(false)
+		return os.Chmod(socket, 0o600)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.notify, err = listenNotify(); err != nil {
+		return nil, err
+	}
+	if p.call.Interactive {
+		if s.term, err = openTerminal(s); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// openLog opens the journal of the pod. A pod without one still runs.
+func (p *pod) openLog() (*log, error) {
+	l := &log{out: os.Stdout}
+	err := p.asPodRoot(func() (err error) {
+		l.journal, err = journal.OpenPod(filepath.Join(poddir.Stage1Rootfs, poddir.JournalDir), journal.Pod{
+			UUID: p.call.UUID.String(), MachineID: parseID(p.machineID()), BootID: bootID(), Hostname: p.call.Hostname, GID: -1,
+		})
+		return err
+	})
+	if err != nil {
+		say("warning: the pod has no journal: %v", err)
+		l.journal = nil
+	}
+	return l, nil
+}
+
+func parseID(hex string) (id [16]byte) {
+	for i := range id {
+		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
+		if err != nil {
+			return [16]byte{}
+		}
+		id[i] = byte(n)
+	}
+	return id
+}
+
+func bootID() [16]byte {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	hex := strings.ReplaceAll(strings.TrimSpace(string(data)), "-", "")
+	if err != nil || len(hex) != 32 {
+		return [16]byte{}
+	}
+	return parseID(hex)
+}
+
+// run starts the pod and stays until it has ended.
+func (s *supervisor) run() error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGWINCH)
+	signal.Ignore(unix.SIGPIPE)
+	go s.accept()
+	go s.readNotify()
+	var err error
+	if s.child, err = s.pod.startChild(); err != nil {
+		return errors.Join(err, s.tidy())
+	}
+	if err := failpoint.Hit("stage1.child-started"); err != nil {
+		return err
+	}
+	s.supervise(signals)
+	return s.end()
+}
+
+// supervise handles signals until the pod is to end or has ended.
+func (s *supervisor) supervise(signals <-chan os.Signal) {
+	for {
+		select {
+		case <-s.over:
+			return
+		case <-s.child.done:
+			return
+		case sig := <-signals:
+			s.signal(sig)
+		}
+	}
+}
+
+func (s *supervisor) signal(sig os.Signal) {
+	switch sig {
+	case unix.SIGWINCH:
+		s.term.resize()
+	case unix.SIGHUP:
+		// The terminal has gone: what it was for goes with it. Others take
+		// the hangup of their caller's terminal as no affair of theirs.
+		if s.term != nil {
+			s.stop()
+		}
+	default:
+		s.stop()
+	}
+}
+
+// stop ends the pod in order, with status 0 unless an app has failed before.
+func (s *supervisor) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopAll()
+}
+
+// stopAll asks for every app to be stopped; what ends then is noticed where it
+// is awaited. Called with the lock held.
+func (s *supervisor) stopAll() {
+	if s.ending {
+		return
+	}
+	s.ending = true
+	running := 0
+	for _, a := range s.apps {
+		if !a.ended {
+			running++
+		}
+	}
+	if running == 0 || s.bus == nil {
+		s.close()
+		return
+	}
+	names := s.names()
+	bus := s.bus
+	go func() {
+		for _, name := range names {
+			if err := bus.Stop(s.ctx, units.Service(name)); err != nil && !errors.Is(err, ErrNoUnit) {
+				s.mu.Lock()
+				s.close()
+				s.mu.Unlock()
+				return
+			}
+		}
+	}()
+}
+
+func (s *supervisor) names() (names []string) {
+	for name := range s.apps {
+		names = append(names, name)
+	}
+	for _, name := range s.pod.order {
+		if s.apps[name] == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// close lets the pod end now. Called with the lock held.
+func (s *supervisor) close() {
+	s.ending = true
+	if !s.ended {
+		s.ended = true
+		close(s.over)
+	}
+}
+
+// kill ends the pod at once with this status: what runs has no exit status.
+func (s *supervisor) kill(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = status
+	s.close()
+}
+
+// end ends what is left of the pod and reports its status.
+func (s *supervisor) end() error {
+	s.mu.Lock()
+	s.ending = true
+	started, leader, bus, orderly := len(s.apps) > 0, s.leader, s.bus, s.ended
+	s.mu.Unlock()
+	select {
+	case <-s.child.done:
+		// It has ended by itself: machinectl, a power-off from inside, an error.
+		if !started && !orderly && !s.pod.call.Mutable || s.child.status() != 0 && !started {
+			return errors.Join(s.childError(), s.tidy())
+		}
+	default:
+		if bus != nil {
+			s.flushJournald(bus)
+		}
+		s.endChild(leader)
+	}
+	s.waitReaders()
+	if err := s.tidy(); err != nil {
+		say("stage1: %v", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status == 0 {
+		return nil
+	}
+	return StatusError(s.status)
+}
+
+func (s *supervisor) childError() error {
+	text := s.child.stderr.text()
+	if text == "" {
+		text = "no reason given"
+	}
+	say("stage1: systemd-nspawn ended with status %d before an app was started: %s", s.child.status(), text)
+	return StatusError(max(s.child.status(), statusSetup))
+}
+
+// endChild kills PID 1 of the pod, which takes every process of the pod with
+// it, and waits for systemd-nspawn. Nothing is left that could want to end in
+// order: the apps have ended, or were to be killed.
+func (s *supervisor) endChild(leader int) {
+	if leader == 0 || unix.Kill(leader, unix.SIGKILL) != nil {
+		_ = s.child.cmd.Process.Kill()
+	}
+	select {
+	case <-s.child.done:
+	case <-time.After(endPatience):
+		_ = s.child.cmd.Process.Kill()
+		<-s.child.done
+	}
+}
+
+// flushJournald lets the pod's journald, if an app has made systemd start it,
+// write what it still holds.
+func (s *supervisor) flushJournald(bus *Bus) {
+	const unit = "systemd-journald.service"
+	ctx, cancel := context.WithTimeout(s.ctx, outputPatience)
+	defer cancel()
+	u, err := bus.Unit(ctx, unit)
+	if err != nil || u.Active != "active" {
+		return
+	}
+	for _, socket := range []string{"systemd-journald.socket", "systemd-journald-dev-log.socket"} {
+		_ = bus.Stop(ctx, socket) // it would start the service again
+	}
+	if bus.Stop(ctx, unit) == nil {
+		_, _ = bus.Wait(ctx, unit, UnitState.Done)
+	}
+}
+
+// waitReaders waits until everything the apps wrote has been passed on.
+func (s *supervisor) waitReaders() {
+	done := make(chan struct{})
+	go func() { s.readers.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(outputPatience):
+		say("stage1: the output of the apps is still held open by somebody outside the pod")
+	}
+}
+
+// tidy takes away what tells of a running pod.
+func (s *supervisor) tidy() error {
+	s.cancel()
+	s.mux.close()
+	_ = s.listener.Close()
+	_ = s.notify.Close()
+	_ = os.Remove(notifySocket)
+	_ = s.pod.s1.Remove(poddir.SupervisorStatus)
+	s.log.close()
+	return nil
+}
+
+// readNotify follows what systemd-nspawn reports.
+func (s *supervisor) readNotify() {
+	b := make([]byte, 4<<10)
+	for {
+		n, err := s.notify.Read(b)
+		if err != nil {
+			return
+		}
+		for line := range strings.SplitSeq(string(b[:n]), "\n") {
+			key, value, _ := strings.Cut(line, "=")
+			switch {
+			case key == "X_NSPAWN_LEADER_PID":
+				if pid, err := strconv.Atoi(value); err == nil && pid > 1 {
+					s.setLeader(pid)
+				}
+			case line == "READY=1":
+				s.ready()
+			}
+		}
+	}
+}
+
+// setLeader publishes PID 1 of the pod, once.
+func (s *supervisor) setLeader(pid int) {
+	s.mu.Lock()
+	known := s.leader != 0
+	if !known {
+		s.leader = pid
+	}
+	s.mu.Unlock()
+	if known {
+		return
+	}
+	if err := atomicfile.WriteNoSync(poddir.PID, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
+		say("stage1: %v", err)
+		s.kill(statusSetup)
+	}
+}
+
+// ready tells everybody that the pod accepts app operations.
+func (s *supervisor) ready() {
+	err := s.onPodRoot(func() error {
+		_ = s.pod.s1.Remove(poddir.SupervisorStatus)
+		return s.pod.s1.Symlink(poddir.SupervisorReady, poddir.SupervisorStatus)
+	})
+	if err != nil {
+		say("stage1: %v", err)
+	}
+	notifyHost("READY=1")
+}
+
+// notifyHost passes a state on to the service manager of the host (sd_notify(3)).
+func notifyHost(state string) {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" || name[0] != '/' && name[0] != '@' {
+		return
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	_, _ = c.Write([]byte(state))
+	_ = c.Close()
+}
