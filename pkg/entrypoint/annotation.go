@@ -24,8 +24,12 @@ const (
 	AnnotationAppStart         = "coreos.com/rkt/stage1/app/start"
 	AnnotationAppStop          = "coreos.com/rkt/stage1/app/stop"
 	AnnotationAttach           = "coreos.com/rkt/stage1/attach"
+	AnnotationLogs             = "coreos.com/rkt/stage1/logs"
 	AnnotationInterfaceVersion = "coreos.com/rkt/stage1/interface-version"
 )
+
+// AnnotationMapsUsers with the value "true": see MapsUsers.
+const AnnotationMapsUsers = "coreos.com/rkt/stage1/maps-users"
 
 // AnnotationGCNeeds may name, comma separated, files of a pod directory: if
 // none of them is there, the gc entrypoint would find nothing to do and need
@@ -104,6 +108,14 @@ func Version(m *appc.ImageManifest) (int, error) {
 		return 0, fmt.Errorf("error parsing interface version: %w", err)
 	}
 	return n, nil
+}
+
+// MapsUsers tells whether the image starts pods with a user namespace from an
+// overlay of idmapped layers: what it writes there it writes as the pod's root,
+// because the host's cannot.
+func MapsUsers(m *appc.ImageManifest) bool {
+	v, _ := m.Annotations.Get(AnnotationMapsUsers)
+	return v == "true"
 }
 
 // CheckMutable returns ErrMutable unless the image has every entrypoint that
