@@ -6,84 +6,99 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
+	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/pkg/uidrange"
+	"github.com/rkt/rkt/v2/stage0/internal/rootfs"
 )
 
 // userRange is the range of host IDs of a pod's user namespace; the zero value
-// means none.
+// means none. A pod that has one and uses overlay has its layers mapped to it;
+// one that is copied has the IDs of the range in its files.
 type userRange struct{ shift, count uint32 }
 
-const (
-	rangeSize     = 1 << 16
-	maxRange      = 0x7FFF // ranges are numbered from 1
-	rangeAttempts = 1000
-	usersLock     = "privateUsersLock" // key in DATA/locks, exclusive while a range is chosen
-)
+// usersLock is a key in DATA/locks, exclusive while a range is chosen.
+const usersLock = "privateUsersLock"
 
-func (r userRange) String() string { return fmt.Sprintf("%d:%d", r.shift, r.count) }
+func (r userRange) String() string { return uidrange.Range{Start: r.shift, Count: r.count}.String() }
 
 func parseUserRange(s string) (userRange, error) {
 	if s == "" {
 		return userRange{}, nil
 	}
-	a, b, ok := strings.Cut(s, ":")
-	shift, err1 := strconv.ParseUint(a, 10, 32)
-	count, err2 := strconv.ParseUint(b, 10, 32)
-	if !ok || err1 != nil || err2 != nil || count == 0 || shift+count > 1<<32-1 {
-		return userRange{}, fmt.Errorf("invalid user range %q", s)
-	}
-	return userRange{uint32(shift), uint32(count)}, nil
+	r, err := uidrange.Parse(s)
+	return userRange{r.Start, r.Count}, err
 }
 
-// allocateUsers chooses a range that no other pod has and records it with p.
+// allocateUsers chooses a range that nobody else has and records it with p, in
+// whose directory it stays as long as the pod exists.
 func allocateUsers(ctx context.Context, p *pod.Pod) (userRange, error) {
+	host, err := uidrange.ReadHost("/etc")
+	if err != nil {
+		return userRange{}, fmt.Errorf("allocate user range: %w", err)
+	}
 	l, err := lock.Key(ctx, filepath.Join(p.DataDir(), poddir.Locks), usersLock, lock.Exclusive)
 	if err != nil {
 		return userRange{}, fmt.Errorf("allocate user range: %w", err)
 	}
 	defer func() { _ = l.Close() }()
-	used := map[uint32]bool{}
-	err = pod.Walk(ctx, p.DataDir(), pod.ListedDirs(), func(string) {}, func(o *pod.Pod) error {
-		s, err := o.PrivateUsers()
-		if err != nil {
-			return err
-		}
-		r, err := parseUserRange(s)
-		used[r.shift] = true
-		return err
-	})
+	taken, err := rangesOfPods(ctx, p.DataDir())
 	if err != nil {
 		return userRange{}, fmt.Errorf("user ranges of other pods: %w", err)
 	}
-	r, err := chooseRange(used)
+	chosen, err := host.Choose(taken, randomNumber())
 	if err != nil {
-		return userRange{}, err
+		return userRange{}, fmt.Errorf("allocate user range: %w", err)
 	}
 	path := filepath.Join(p.Path(), poddir.PrivateUsersPrepared)
-	if err := os.WriteFile(path, []byte(r.String()), 0o640); err != nil {
+	if err := os.WriteFile(path, []byte(chosen.String()), 0o640); err != nil {
 		return userRange{}, err
 	}
-	return r, nil
+	return userRange{chosen.Start, chosen.Count}, failpoint.Hit("prepare.users-recorded")
 }
 
-func chooseRange(used map[uint32]bool) (userRange, error) {
-	for range rangeAttempts {
-		var b [2]byte
-		_, _ = rand.Read(b[:])
-		n := uint32(binary.LittleEndian.Uint16(b[:]) & maxRange)
-		shift := n * rangeSize
-		if n != 0 && !used[shift] {
-			return userRange{shift, rangeSize}, nil
+// rangesOfPods are those of all pods that exist, in whatever state: files of a
+// dead one may still belong to its IDs.
+func rangesOfPods(ctx context.Context, dataDir string) (taken []uidrange.Range, err error) {
+	err = pod.Walk(ctx, dataDir, poddir.StateDirs(), func(string) {}, func(o *pod.Pod) error {
+		s, err := o.PrivateUsers()
+		if err != nil || s == "" {
+			return err
 		}
+		r, err := uidrange.Parse(s)
+		if err != nil {
+			return fmt.Errorf("pod %s: %w", o.UUID(), err)
+		}
+		taken = append(taken, r)
+		return nil
+	})
+	return taken, err
+}
+
+func randomNumber() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	return binary.NativeEndian.Uint32(b[:])
+}
+
+// checkMapped returns an error unless the pod can use overlay although it has a
+// user namespace: stage1 has to know how to write into such a tree, and the
+// host has to have idmapped mounts.
+func checkMapped(dataDir string, stage1 *appc.ImageManifest) error {
+	const refusal = "cannot use both overlay and user namespace: not implemented yet. (Try --no-overlay)"
+	if !entrypoint.MapsUsers(stage1) {
+		return fmt.Errorf("%s: the stage1 image does not support it", refusal)
 	}
-	return userRange{}, errors.New("no free user range")
+	if err := rootfs.TryMapped(dataDir); err != nil {
+		return fmt.Errorf("%s: %w", refusal, err)
+	}
+	return nil
 }

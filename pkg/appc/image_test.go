@@ -122,6 +122,10 @@ func TestImageManifestFaults(t *testing.T) {
 		{isolator("os/linux/selinux-context", `{"user":"u","role":"r","type":"t"}`), value + ".level", "level must be non-empty"},
 		{isolator("os/linux/apparmor-profile", `{}`), value + ".profile", "profile must be non-empty"},
 		{isolator("os/unix/sysctl", `{"a":1}`), value, "invalid isolator"},
+		{isolator("resource/pids", `{"limit":"-1"}`), value + ".limit", "must not be negative"},
+		{isolator("os/linux/io-weight", `10001`), value, "os/linux/io-weight must be between 1 and 10000, got 10001"},
+		{isolator("os/unix/rlimits", `{"nofile":{}}`), value + ".nofile", "soft or hard must be set"},
+		{isolator("os/unix/rlimits", `{"nofile":{"soft":"many"}}`), value, "a resource limit is a whole number or \"unlimited\", not \"many\""},
 		{
 			app(`"isolators":[{"name":"os/linux/seccomp-retain-set","value":{"set":["a"]}},{"name":"os/linux/seccomp-remove-set","value":{"set":["a"]}}]`),
 			"app.isolators[1]", "isolators set contains incompatible types",

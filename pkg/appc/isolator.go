@@ -11,6 +11,7 @@ import (
 const (
 	ResourceCPU              = "resource/cpu"
 	ResourceMemory           = "resource/memory"
+	ResourcePids             = "resource/pids"
 	ResourceBlockBandwidth   = "resource/block-bandwidth"
 	ResourceBlockIOPS        = "resource/block-iops"
 	ResourceNetworkBandwidth = "resource/network-bandwidth"
@@ -22,9 +23,11 @@ const (
 	LinuxNoNewPrivileges       = "os/linux/no-new-privileges"
 	LinuxOOMScoreAdj           = "os/linux/oom-score-adj"
 	LinuxCPUShares             = "os/linux/cpu-shares"
+	LinuxIOWeight              = "os/linux/io-weight"
 	LinuxSELinuxContext        = "os/linux/selinux-context"
 	LinuxAppArmorProfile       = "os/linux/apparmor-profile"
 	UnixSysctl                 = "os/unix/sysctl"
+	UnixRlimits                = "os/unix/rlimits"
 )
 
 // Isolator is a named limit. Value is kept as it was written.
@@ -112,7 +115,7 @@ func singleton(name Identifier) (group string, ok bool) {
 	switch name {
 	case LinuxSeccompRetainSet, LinuxSeccompRemoveSet:
 		return "seccomp", true
-	case LinuxOOMScoreAdj, LinuxCPUShares, LinuxSELinuxContext, LinuxAppArmorProfile, UnixSysctl:
+	case LinuxOOMScoreAdj, LinuxCPUShares, LinuxIOWeight, LinuxSELinuxContext, LinuxAppArmorProfile, UnixSysctl:
 		return string(name), true
 	}
 	return "", false

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -45,6 +47,45 @@ type AppArmorProfile struct {
 	Profile string `json:"profile"`
 }
 
+// RlimitValue is one side of a resource limit: a number or "unlimited".
+type RlimitValue uint64
+
+// RlimitUnlimited is no limit, RLIM_INFINITY of setrlimit(2).
+const RlimitUnlimited RlimitValue = math.MaxUint64
+
+const unlimited = `"unlimited"`
+
+// MarshalJSON writes a number or "unlimited".
+func (v RlimitValue) MarshalJSON() ([]byte, error) {
+	if v == RlimitUnlimited {
+		return []byte(unlimited), nil
+	}
+	return strconv.AppendUint(nil, uint64(v), 10), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (v *RlimitValue) UnmarshalJSON(data []byte) error {
+	if string(data) == unlimited {
+		*v = RlimitUnlimited
+		return nil
+	}
+	n, err := strconv.ParseUint(string(data), 10, 64)
+	if err != nil || n == uint64(RlimitUnlimited) {
+		return fmt.Errorf("a resource limit is a whole number or %s, not %.40s", unlimited, data)
+	}
+	*v = RlimitValue(n)
+	return nil
+}
+
+// Rlimit is a resource limit. A side that is not set equals the other one.
+type Rlimit struct {
+	Soft *RlimitValue `json:"soft,omitempty"`
+	Hard *RlimitValue `json:"hard,omitempty"`
+}
+
+// Rlimits is the value of os/unix/rlimits, by names such as nofile.
+type Rlimits map[string]Rlimit
+
 // Bounds of os/linux/cpu-shares and os/linux/oom-score-adj.
 const (
 	MinCPUShares   = 2
@@ -53,11 +94,17 @@ const (
 	MaxOOMScoreAdj = 1000
 )
 
+// Bounds of os/linux/io-weight.
+const (
+	MinIOWeight = 1
+	MaxIOWeight = 10000
+)
+
 // valueCheck returns the check for the value of the isolator called name, nil
 // for names that are not known.
 func valueCheck(name Identifier) func(json.RawMessage) error {
 	switch name {
-	case ResourceCPU, ResourceMemory:
+	case ResourceCPU, ResourceMemory, ResourcePids:
 		return checkLimit
 	case ResourceBlockBandwidth, ResourceBlockIOPS, ResourceNetworkBandwidth:
 		return checkDefaultLimit
@@ -73,12 +120,16 @@ func valueCheck(name Identifier) func(json.RawMessage) error {
 		}
 	case LinuxCPUShares:
 		return func(v json.RawMessage) error { return checkRange(v, LinuxCPUShares, MinCPUShares, MaxCPUShares) }
+	case LinuxIOWeight:
+		return func(v json.RawMessage) error { return checkRange(v, LinuxIOWeight, MinIOWeight, MaxIOWeight) }
 	case LinuxSELinuxContext:
 		return checkSELinux
 	case LinuxAppArmorProfile:
 		return checkAppArmor
 	case UnixSysctl:
 		return func(v json.RawMessage) error { return unmarshalValue(v, new(map[string]string)) }
+	case UnixRlimits:
+		return checkRlimits
 	}
 	return nil
 }
@@ -164,6 +215,19 @@ func checkRange(raw json.RawMessage, name string, low, high int) error {
 	}
 	if n < low || n > high {
 		return fmt.Errorf("%s must be between %d and %d, got %d", name, low, high, n)
+	}
+	return nil
+}
+
+func checkRlimits(raw json.RawMessage) error {
+	var all Rlimits
+	if err := unmarshalValue(raw, &all); err != nil {
+		return err
+	}
+	for name, l := range all {
+		if l.Soft == nil && l.Hard == nil {
+			return at(name, errors.New("soft or hard must be set"))
+		}
 	}
 	return nil
 }

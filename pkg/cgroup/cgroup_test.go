@@ -17,29 +17,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// files writes settings as a line of FILE=VALUE, with | before what is tried
+// next and ? behind what may be missing.
+func files(list []setting) string {
+	var all []string
+	for _, s := range list {
+		text := s.file + "=" + s.value
+		for o := s.or; o != nil; o = o.or {
+			text += "|" + o.file + "=" + o.value
+		}
+		if s.optional {
+			text += "?"
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, ", ")
+}
+
 func TestSettings(t *testing.T) {
 	for _, tt := range []struct {
 		l          Limits
 		controller string
 		v2         bool
-		want       []setting
+		want       string
 	}{
-		{Limits{Memory: 44040192}, Memory, true, []setting{{"memory.max", "44040192"}}},
-		{Limits{Memory: 44040192, MemoryLow: 5}, Memory, true, []setting{{"memory.low", "5"}, {"memory.max", "44040192"}}},
-		{Limits{Memory: 44040192, MemoryLow: 5}, Memory, false, []setting{{"memory.limit_in_bytes", "44040192"}}},
-		{Limits{CPU: 900}, CPU, false, []setting{{"cpu.cfs_period_us", "100000"}, {"cpu.cfs_quota_us", "90000"}}},
-		{Limits{CPU: 900}, CPU, true, []setting{{"cpu.max", "90000 100000"}}},
-		{Limits{CPU: 15}, CPU, true, []setting{{"cpu.max", "1500 100000"}}},
-		{Limits{CPU: 1}, CPU, true, []setting{{"cpu.max", "1000 1000000"}}},
-		{Limits{CPUShares: 512}, CPU, false, []setting{{"cpu.shares", "512"}}},
-		{Limits{CPUShares: 1024}, CPU, true, []setting{{"cpu.weight", "39"}}},
-		{Limits{CPURequest: 1000, CPU: 2000}, CPU, true, []setting{{"cpu.weight", "39"}, {"cpu.max", "200000 100000"}}},
-		{Limits{Pids: 10}, Pids, true, []setting{{"pids.max", "10"}}},
-		{Limits{Pids: 10}, Memory, true, nil},
+		{Limits{Memory: 44040192}, Memory, true, "memory.max=44040192, memory.swap.max=0?"},
+		{Limits{Memory: 44040192, MemoryLow: 5}, Memory, true, "memory.low=5, memory.max=44040192, memory.swap.max=0?"},
+		{Limits{MemoryLow: 5}, Memory, true, "memory.low=5"},
+		{Limits{Memory: 44040192, MemoryLow: 5}, Memory, false, "memory.limit_in_bytes=44040192, memory.memsw.limit_in_bytes=44040192?"},
+		{Limits{MemoryLow: 5}, Memory, false, ""},
+		{Limits{CPU: 900}, CPU, false, "cpu.cfs_period_us=100000, cpu.cfs_quota_us=90000"},
+		{Limits{CPU: 900}, CPU, true, "cpu.max=90000 100000"},
+		{Limits{CPU: 15}, CPU, true, "cpu.max=1500 100000"},
+		{Limits{CPU: 1}, CPU, true, "cpu.max=1000 1000000"},
+		{Limits{CPUShares: 512}, CPU, false, "cpu.shares=512"},
+		{Limits{CPUShares: 1024}, CPU, true, "cpu.weight=39"},
+		{Limits{CPURequest: 1000, CPU: 2000}, CPU, true, "cpu.weight=39, cpu.max=200000 100000"},
+		{Limits{Pids: 10}, Pids, true, "pids.max=10"},
+		{Limits{Pids: 10}, Pids, false, "pids.max=10"},
+		{Limits{Pids: 10}, Memory, true, ""},
+		{Limits{IOWeight: 1}, IO, true, "io.weight=1|io.bfq.weight=1"},
+		{Limits{IOWeight: 10000}, IO, true, "io.weight=10000|io.bfq.weight=1000"},
+		{Limits{IOWeight: 1}, IO, false, "blkio.bfq.weight=1|blkio.weight=10"},
+		{Limits{IOWeight: 100}, IO, false, "blkio.bfq.weight=100|blkio.weight=500"},
+		{Limits{IOWeight: 10000}, IO, false, "blkio.bfq.weight=1000|blkio.weight=1000"},
+		{Limits{IOWeight: 5000}, IO, false, "blkio.bfq.weight=545|blkio.weight=747"},
+		{Limits{IOWeight: 50}, IO, true, "io.weight=50|io.bfq.weight=50"},
+		{Limits{}, IO, true, ""},
 	} {
-		got := tt.l.settings(tt.controller, tt.v2)
-		if !slices.Equal(got, tt.want) {
-			t.Errorf("%+v %s v2=%v: %v, want %v", tt.l, tt.controller, tt.v2, got, tt.want)
+		if got := files(tt.l.settings(tt.controller, tt.v2)); got != tt.want {
+			t.Errorf("%+v %s v2=%v: %s, want %s", tt.l, tt.controller, tt.v2, got, tt.want)
 		}
 	}
 	for shares, want := range map[int64]int64{2: 1, 262144: 10000, 1024: 39, 1 << 30: 10000} {
@@ -47,7 +74,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("Weight(%d) = %d, want %d", shares, got, want)
 		}
 	}
-	if got := (Limits{Memory: 1, CPURequest: 1, Pids: 1}).Controllers(); !slices.Equal(got, []string{Memory, CPU, Pids}) {
+	if got := (Limits{Memory: 1, CPURequest: 1, Pids: 1, IOWeight: 1}).Controllers(); !slices.Equal(got, []string{Memory, CPU, Pids, IO}) {
 		t.Error(got)
 	}
 }
@@ -212,7 +239,7 @@ func TestUnified(t *testing.T) {
 			if err := g.Set(Limits{Memory: 4096, CPU: 500}); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]string{tt.want + "/memory.max": "4096", tt.want + "/cpu.max": "50000 100000"}
+			want := map[string]string{tt.want + "/memory.max": "4096", tt.want + "/memory.swap.max": "0", tt.want + "/cpu.max": "50000 100000"}
 			if diff := cmp.Diff(want, m.files); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -243,23 +270,24 @@ func TestDetect(t *testing.T) {
 34 31 0:33 /docker/abc /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
 35 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
 36 31 0:32 / /mnt/memory rw - cgroup cgroup rw,memory
+37 31 0:39 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 `
-	const own = "9:name=systemd:/\n8:pids:/docker/abc/x\n4:memory:/a/b\n1:cpu,cpuacct:/\n0::/\nnonsense\n"
+	const own = "9:name=systemd:/\n8:pids:/docker/abc/x\n5:blkio:/c\n4:memory:/a/b\n1:cpu,cpuacct:/\n0::/\nnonsense\n"
 	m := &model{mount: "/sys/fs/cgroup/unified", procs: map[string][]string{"/sys/fs/cgroup/unified": nil}}
 	h, err := detect(proc(t, hybrid, own), m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for c, want := range map[string]string{
-		Memory: "/sys/fs/cgroup/memory/a/b", CPU: "/sys/fs/cgroup/cpu,cpuacct", Pids: "/sys/fs/cgroup/pids/x",
+		Memory: "/sys/fs/cgroup/memory/a/b", CPU: "/sys/fs/cgroup/cpu,cpuacct", Pids: "/sys/fs/cgroup/pids/x", IO: "/sys/fs/cgroup/blkio/c",
 	} {
 		hi := h.find(c)
 		if hi == nil || hi.own != want || hi.v2 {
 			t.Errorf("%s: %+v, want %s", c, hi, want)
 		}
 	}
-	if h.Has("io") || len(h.hierarchies) != 5 {
+	if h.Has("rdma") || len(h.hierarchies) != 6 {
 		t.Errorf("%+v", h.hierarchies)
 	}
 	if h, err := detect(proc(t, "", ""), m); err != nil || h.Has(Memory) {
@@ -278,5 +306,107 @@ func TestCheck(t *testing.T) {
 	}
 	if err := Remove(t.Context(), []string{"/"}, ""); !errors.Is(err, ErrForeign) {
 		t.Error(err)
+	}
+}
+
+// lacks is a kernel that does not have some files, and answers writes to
+// others with errors.
+type lacks struct {
+	model
+	files  []string
+	errors map[string]error
+}
+
+func (l *lacks) has(file string) bool { return !slices.Contains(l.files, path.Base(file)) }
+
+func (l *lacks) read(file string) (string, error) {
+	if !l.has(file) {
+		return "", fs.ErrNotExist
+	}
+	if _, err := l.model.read(file); err == nil {
+		return "", nil
+	}
+	return "", unix.EACCES // write-only
+}
+
+func (l *lacks) write(file, value string) error {
+	if !l.has(file) {
+		return fs.ErrNotExist
+	}
+	if err := l.errors[path.Base(file)]; err != nil {
+		return err
+	}
+	return l.model.write(file, value)
+}
+
+func TestApply(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		controller string
+		v2         bool
+		limits     Limits
+		missing    []string
+		errors     map[string]error
+		want       string // control files that were written, or
+		err        string
+	}{
+		{"swap", Memory, true, Limits{Memory: 4096}, nil, nil, "memory.max=4096 memory.swap.max=0", ""},
+		{"no swap", Memory, true, Limits{Memory: 4096}, []string{"memory.swap.max"}, nil, "memory.max=4096", ""},
+		{"no swap accounting on v1", Memory, false, Limits{Memory: 4096}, []string{"memory.memsw.limit_in_bytes"}, nil, "memory.limit_in_bytes=4096", ""},
+		{"weight", IO, true, Limits{IOWeight: 5000}, nil, nil, "io.weight=5000", ""},
+		{"weight of BFQ", IO, true, Limits{IOWeight: 5000}, []string{"io.weight"}, nil, "io.bfq.weight=545", ""},
+		{"weight of old kernels", IO, false, Limits{IOWeight: 5000}, []string{"blkio.bfq.weight"}, nil, "blkio.weight=747", ""},
+		{
+			"no weight", IO, true,
+			Limits{IOWeight: 5000},
+			[]string{"io.weight", "io.bfq.weight"},
+			nil, "",
+			"limit io: the kernel's io cgroup controller cannot do that: file does not exist",
+		},
+		{
+			"in use", Memory, false,
+			Limits{Memory: 4096},
+			nil,
+			map[string]error{"memory.limit_in_bytes": unix.EBUSY},
+			"",
+			"limit memory: device or resource busy: the processes in the group use more than that already",
+		},
+		{
+			"refused", CPU, true,
+			Limits{CPU: 1},
+			nil,
+			map[string]error{"cpu.max": unix.EINVAL},
+			"",
+			"limit cpu: invalid argument: the kernel refuses this value",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &lacks{model: model{procs: map[string][]string{"/g": nil}, files: map[string]string{}}, files: tt.missing, errors: tt.errors}
+			g := &Group{fs: f, dirs: []dir{{path: "/g", v2: tt.v2, controllers: []string{tt.controller}}}}
+			check, err := g.Check(tt.controller, tt.limits), g.Set(tt.limits)
+			if tt.err != "" {
+				if err == nil || err.Error() != tt.err {
+					t.Errorf("error %v, want %s", err, tt.err)
+				}
+				var none *NoControllerError
+				if missing := len(tt.missing) > 0; errors.As(check, &none) != missing || errors.As(err, &none) != missing {
+					t.Errorf("Check: %v, Set: %v", check, err)
+				}
+				return
+			}
+			var got []string
+			for file, value := range f.model.files {
+				got = append(got, path.Base(file)+"="+value)
+			}
+			slices.Sort(got)
+			if err := errors.Join(check, err); err != nil || strings.Join(got, " ") != tt.want {
+				t.Errorf("%v, %v; want %s", got, err, tt.want)
+			}
+		})
+	}
+	g := &Group{fs: osFS{}}
+	var none *NoControllerError
+	if err := g.Check(IO, Limits{}); !errors.As(err, &none) || none.Controller != IO {
+		t.Errorf("a controller that the group is not for: %v", err)
 	}
 }

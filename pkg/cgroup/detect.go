@@ -128,7 +128,7 @@ func (h *Host) find(controller string) *hierarchy {
 	var found *hierarchy
 	for i := range h.hierarchies {
 		hi := &h.hierarchies[i]
-		if slices.Contains(hi.controllers, controller) && (found == nil || hi.v2) {
+		if hi.has(controller) && (found == nil || hi.v2) {
 			found = hi
 		}
 	}

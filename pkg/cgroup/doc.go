@@ -3,7 +3,7 @@
 // Package cgroup makes, limits, fills and removes the control group of a pod,
 // on hosts with the unified hierarchy (v2), the old ones (v1) or both.
 //
-// Words: a controller is memory, cpu or pids; a hierarchy is one mount of type
+// Words: a controller is memory, cpu, pids or io; a hierarchy is one mount of type
 // cgroup or cgroup2 with the controllers it has; a group is the pod's
 // directory in each hierarchy that it needs, all of one name, below the
 // cgroup that the calling process is in.

@@ -15,12 +15,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NoControllerError says that the host cannot enforce a limit.
-type NoControllerError struct{ Controller string }
+// NoControllerError says that the host cannot enforce a limit. Cause is set
+// where the controller is there, but not this part of it.
+type NoControllerError struct {
+	Controller string
+	Cause      error
+}
 
 func (e *NoControllerError) Error() string {
+	if e.Cause != nil {
+		return fmt.Sprintf("the kernel's %s cgroup controller cannot do that: %v", e.Controller, e.Cause)
+	}
 	return fmt.Sprintf("the kernel has no %s cgroup controller", e.Controller)
 }
+
+func (e *NoControllerError) Unwrap() error { return e.Cause }
 
 // Group is the pod's directory in each hierarchy that it needs.
 type Group struct {
@@ -136,10 +145,8 @@ func (h *Host) alone(base string) bool {
 func (g *Group) Set(l Limits) error {
 	for _, d := range g.dirs {
 		for _, c := range d.controllers {
-			for _, s := range l.settings(c, d.v2) {
-				if err := g.fs.write(path.Join(d.path, s.file), s.value); err != nil {
-					return fmt.Errorf("limit %s: %w", c, err)
-				}
+			if err := l.apply(g.fs, d.path, c, d.v2); err != nil {
+				return err
 			}
 		}
 	}

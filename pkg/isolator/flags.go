@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
@@ -54,6 +55,29 @@ func CPUSharesFlag(n int) (appc.Isolator, error) {
 		return appc.Isolator{}, err
 	}
 	return isolator(CPUShares, n)
+}
+
+// PidsFlag makes the isolator of --pids-limit.
+func PidsFlag(n int) (appc.Isolator, error) {
+	if err := checkPids(int64(n)); err != nil {
+		return appc.Isolator{}, err
+	}
+	q, err := appc.ParseQuantity(strconv.Itoa(n))
+	if err != nil {
+		return appc.Isolator{}, err
+	}
+	return isolator(Pids, struct {
+		Default bool          `json:"default"`
+		Limit   appc.Quantity `json:"limit"`
+	}{Limit: q})
+}
+
+// IOWeightFlag makes the isolator of --io-weight.
+func IOWeightFlag(n int) (appc.Isolator, error) {
+	if err := checkIOWeight(int64(n)); err != nil {
+		return appc.Isolator{}, err
+	}
+	return isolator(IOWeight, n)
 }
 
 // OOMScoreAdjFlag makes the isolator of --oom-score-adj.
@@ -130,45 +154,4 @@ func isolator(name string, value any) (appc.Isolator, error) {
 		return appc.Isolator{}, fmt.Errorf("isolator %s: %w", name, err)
 	}
 	return appc.Isolator{Name: appc.Identifier(name), Value: raw}, nil
-}
-
-// Override returns the isolators of an image changed by those of flags, in
-// order: memory and cpu are appended (the last one counts), cpu-shares and
-// oom-score-adj replace, a capability or seccomp isolator takes the place of
-// all of its family. The arguments are not changed.
-func Override(image, flags appc.Isolators) appc.Isolators {
-	out := append(appc.Isolators(nil), image...)
-	for _, f := range flags {
-		out = append(without(out, replacedBy(string(f.Name))), f)
-	}
-	return out
-}
-
-func replacedBy(name string) []string {
-	switch name {
-	case CPUShares, OOMScoreAdj:
-		return []string{name}
-	case CapsRetain, CapsRemove:
-		return []string{CapsRetain, CapsRemove}
-	case SeccompRetain, SeccompRemove:
-		return []string{SeccompRetain, SeccompRemove}
-	}
-	return nil
-}
-
-func without(list appc.Isolators, names []string) appc.Isolators {
-	if names == nil {
-		return list
-	}
-	out := make(appc.Isolators, 0, len(list)+1)
-	for _, iso := range list {
-		keep := true
-		for _, n := range names {
-			keep = keep && string(iso.Name) != n
-		}
-		if keep {
-			out = append(out, iso)
-		}
-	}
-	return out
 }

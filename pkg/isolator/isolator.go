@@ -12,26 +12,29 @@ import (
 
 // Names of the isolators that a Plan expresses.
 const (
-	Memory        = "resource/memory"
-	CPU           = "resource/cpu"
-	CPUShares     = "os/linux/cpu-shares"
-	OOMScoreAdj   = "os/linux/oom-score-adj"
-	CapsRetain    = "os/linux/capabilities-retain-set"
-	CapsRemove    = "os/linux/capabilities-remove-set"
-	SeccompRetain = "os/linux/seccomp-retain-set"
-	SeccompRemove = "os/linux/seccomp-remove-set"
-	NoNewPrivs    = "os/linux/no-new-privileges"
+	Memory         = appc.ResourceMemory
+	CPU            = appc.ResourceCPU
+	Pids           = appc.ResourcePids
+	CPUShares      = appc.LinuxCPUShares
+	IOWeight       = appc.LinuxIOWeight
+	OOMScoreAdj    = appc.LinuxOOMScoreAdj
+	Rlimits        = appc.UnixRlimits
+	CapsRetain     = appc.LinuxCapabilitiesRetainSet
+	CapsRemove     = appc.LinuxCapabilitiesRemoveSet
+	SeccompRetain  = appc.LinuxSeccompRetainSet
+	SeccompRemove  = appc.LinuxSeccompRemoveSet
+	NoNewPrivs     = appc.LinuxNoNewPrivileges
+	SELinuxContext = appc.LinuxSELinuxContext
+	Sysctl         = appc.UnixSysctl // of the pod only
 )
 
 // Names of the isolators that are known but that no flavor enforces: they end
 // in Plan.Other.
 const (
-	BlockBandwidth   = "resource/block-bandwidth"
-	BlockIOPS        = "resource/block-iops"
-	NetworkBandwidth = "resource/network-bandwidth"
-	SELinuxContext   = "os/linux/selinux-context"
-	AppArmorProfile  = "os/linux/apparmor-profile"
-	Sysctl           = "os/unix/sysctl"
+	BlockBandwidth   = appc.ResourceBlockBandwidth
+	BlockIOPS        = appc.ResourceBlockIOPS
+	NetworkBandwidth = appc.ResourceNetworkBandwidth
+	AppArmorProfile  = appc.LinuxAppArmorProfile
 )
 
 // Origin says who asked for an isolator.

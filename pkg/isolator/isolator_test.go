@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -166,22 +167,6 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-func TestOverride(t *testing.T) {
-	image := appc.Isolators{
-		iso(Memory, `1`), iso(CPUShares, `2`), iso(CapsRetain, `3`), iso(CapsRemove, `4`), iso(SeccompRetain, `5`), iso(NoNewPrivs, `6`),
-	}
-	got := Override(image, appc.Isolators{iso(Memory, `7`), iso(CPUShares, `8`), iso(CapsRemove, `9`), iso(SeccompRemove, `10`)})
-	want := appc.Isolators{
-		iso(Memory, `1`), iso(NoNewPrivs, `6`), iso(Memory, `7`), iso(CPUShares, `8`), iso(CapsRemove, `9`), iso(SeccompRemove, `10`),
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if string(image[1].Value) != "2" {
-		t.Error("Override changed its argument")
-	}
-}
-
 // FuzzSeccompFlag: what the flag takes, the manifest parser takes.
 func FuzzSeccompFlag(f *testing.F) {
 	f.Add("mode=retain,read")
@@ -202,15 +187,26 @@ func FuzzParse(f *testing.F) {
 	f.Add(Memory, `{"limit":"1Gi"}`)
 	f.Add(CPU, `{"limit":"900m","request":"1"}`)
 	f.Add(CapsRetain, `{"set":["CAP_KILL"]}`)
+	f.Add(Pids, `{"limit":"10"}`)
+	f.Add(Rlimits, `{"nofile":{"soft":1,"hard":"unlimited"},"core":{"hard":0}}`)
+	f.Add(SELinuxContext, `{"user":"u","role":"r","type":"t","level":"s0-s1:c0.c5"}`)
 	f.Fuzz(func(t *testing.T, name, value string) {
 		p, err := Parse(user(iso(name, value)))
 		if err != nil {
 			return
 		}
-		for _, r := range []*Resource{p.Memory, p.CPU} {
+		for _, r := range []*Resource{p.Memory, p.CPU, p.Pids} {
 			if r != nil && (r.Limit < 0 || r.Request < 0) {
 				t.Errorf("%s %s: %+v", name, value, r)
 			}
+		}
+		for _, r := range p.Rlimits {
+			if r.Soft > r.Hard {
+				t.Errorf("%s %s: %+v", name, value, r)
+			}
+		}
+		if p.SELinux != nil && strings.ContainsAny(p.SELinux.String(), " \n\x00\"'\\") {
+			t.Errorf("%s %s: %q", name, value, p.SELinux)
 		}
 	})
 }

@@ -7,19 +7,28 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/caps"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
 )
 
-// Plan is what the isolators of an app ask for. A nil field means "not asked".
+// Plan is what the isolators of an app or of a pod ask for. A nil field means
+// "not asked".
 type Plan struct {
 	Memory      *Resource // bytes
 	CPU         *Resource // thousandths of a core
-	CPUShares   *Int
+	Pids        *Resource // processes and threads
+	CPUShares   *Int      // 2 to 262144, the scale of cgroup v1
+	IOWeight    *Int      // 1 to 10000, the scale of cgroup v2
 	OOMScoreAdj *Int
+	Rlimits     []Rlimit // by number of the resource
 	Caps        *Caps
 	Seccomp     *Seccomp
 	NoNewPrivs  bool
+	SELinux     *SELinux
+	// Sysctls are kernel parameters of the pod's namespaces, by name. Only the
+	// plan of a pod has some.
+	Sysctls []KernelParameter
 	// Other are isolators that the plan cannot express, in manifest order.
 	Other []Item
 }
@@ -47,6 +56,17 @@ type Caps struct {
 type Seccomp struct {
 	seccomp.Policy
 	Origin Origin
+}
+
+// SELinux is the security context that the app's processes run with.
+type SELinux struct {
+	User, Role, Type, Level string
+	Origin                  Origin
+}
+
+// String is the context as the kernel takes it.
+func (s *SELinux) String() string {
+	return s.User + ":" + s.Role + ":" + s.Type + ":" + s.Level
 }
 
 // Errors of combinations.
@@ -79,9 +99,25 @@ func (s *set) add(names []string, o Origin) *set {
 }
 
 // Parse makes the plan of an app. Errors name the isolator.
-func Parse(items []Item) (*Plan, error) {
+func Parse(items []Item) (*Plan, error) { return parse(items, false) }
+
+// ParsePod makes the plan of a pod: what all of its apps together may have,
+// and the kernel parameters of its namespaces. All of it is the user's. An
+// isolator that only counts for an app is an error.
+func ParsePod(list appc.Isolators) (*Plan, error) {
+	p, err := parse(Mark(list, nil), true)
+	if err != nil {
+		return nil, fmt.Errorf("pod: %w", err)
+	}
+	return p, nil
+}
+
+func parse(items []Item, pod bool) (*Plan, error) {
 	var b builder
 	for _, item := range items {
+		if err := checkScope(string(item.Name), pod); err != nil {
+			return nil, err
+		}
 		if err := b.add(item); err != nil {
 			return nil, fmt.Errorf("isolator %s: %w", item.Name, err)
 		}
@@ -92,6 +128,23 @@ func Parse(items []Item) (*Plan, error) {
 	return &b.plan, nil
 }
 
+// checkScope refuses what counts elsewhere: it would silently do nothing.
+func checkScope(name string, pod bool) error {
+	switch name {
+	case Memory, CPU, Pids:
+		return nil
+	case Sysctl:
+		if !pod {
+			return fmt.Errorf("isolator %s: kernel parameters belong to the whole pod, not to an app: use --sysctl or the isolators of the pod manifest itself", name)
+		}
+	case CPUShares, IOWeight, OOMScoreAdj, Rlimits, CapsRetain, CapsRemove, SeccompRetain, SeccompRemove, NoNewPrivs, SELinuxContext:
+		if pod {
+			return fmt.Errorf("isolator %s: it counts for an app, not for a pod", name)
+		}
+	}
+	return nil
+}
+
 func (b *builder) add(item Item) (err error) {
 	p := &b.plan
 	switch string(item.Name) {
@@ -99,10 +152,20 @@ func (b *builder) add(item Item) (err error) {
 		p.Memory, err = memory(item)
 	case CPU:
 		p.CPU, err = cpu(item)
+	case Pids:
+		p.Pids, err = pids(item)
 	case CPUShares:
 		p.CPUShares, err = integer(item, checkShares)
+	case IOWeight:
+		p.IOWeight, err = integer(item, checkIOWeight)
 	case OOMScoreAdj:
 		p.OOMScoreAdj, err = integer(item, checkOOMScore)
+	case Rlimits:
+		err = p.addRlimits(item)
+	case SELinuxContext:
+		p.SELinux, err = selinux(item)
+	case Sysctl:
+		err = p.addSysctls(item)
 	case CapsRetain:
 		b.retain, err = capSet(item, b.retain)
 	case CapsRemove:

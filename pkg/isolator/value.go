@@ -16,6 +16,10 @@ const (
 	minShares, maxShares     = 2, 262144
 	minOOMScore, maxOOMScore = -1000, 1000
 
+	minIOWeight, maxIOWeight = appc.MinIOWeight, appc.MaxIOWeight
+	// maxPids is what the kernel can count (PID_MAX_LIMIT).
+	maxPids = 1 << 22
+
 	// minMemory is what one page of memory takes: less than that is a typing
 	// error such as --memory=16 for 16M.
 	minMemory = 4096
@@ -55,6 +59,28 @@ func memory(item Item) (*Resource, error) {
 		}
 	}
 	return r, nil
+}
+
+func pids(item Item) (*Resource, error) {
+	v, err := unmarshalResource(item)
+	if err != nil {
+		return nil, err
+	}
+	r := &Resource{Origin: item.Origin}
+	if v.Limit != nil {
+		r.Limit = v.Limit.Value()
+		if err := checkPids(r.Limit); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func checkPids(n int64) error {
+	if n < 1 || n > maxPids {
+		return fmt.Errorf("pids limit must be between 1 and %d, got %d", maxPids, n)
+	}
+	return nil
 }
 
 func cpu(item Item) (*Resource, error) {
@@ -111,6 +137,13 @@ func checkShares(n int64) error {
 func checkOOMScore(n int64) error {
 	if n < minOOMScore || n > maxOOMScore {
 		return fmt.Errorf("%s must be between %d and %d, got %d", OOMScoreAdj, minOOMScore, maxOOMScore, n)
+	}
+	return nil
+}
+
+func checkIOWeight(n int64) error {
+	if n < minIOWeight || n > maxIOWeight {
+		return fmt.Errorf("%s must be between %d and %d, got %d", IOWeight, minIOWeight, maxIOWeight, n)
 	}
 	return nil
 }

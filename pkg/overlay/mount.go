@@ -22,6 +22,13 @@ type Mount struct {
 	Work    string   // with Upper
 	Target  string
 	Context string // SELinux mount label, may be empty
+
+	// UserNS, if set, is a user namespace to whose owners all layers are mapped
+	// (idmapped mounts; Linux 5.19 for overlays of them). Upper and Work are then
+	// below one directory of their own, and all layers' paths are absolute. The calling thread has the file
+	// system IDs of the namespace's root and all capabilities: what the kernel
+	// does in the upper layer it does as who mounts.
+	UserNS *os.File
 }
 
 // Do mounts the overlay in the mount namespace of the calling thread.
@@ -30,7 +37,8 @@ type Mount struct {
 // directories are named by descriptor numbers relative to /proc/self/fd, for
 // which the calling thread changes its directory and back: the caller must have
 // locked the goroutine to its thread and unshared CLONE_FS (unshare(CLONE_NEWNS)
-// implies it).
+// implies it). The same goes for UserNS, for which the calling thread is also in
+// a mount namespace from which nothing propagates.
 func (m Mount) Do() error {
 	if err := m.check(); err != nil {
 		return err
@@ -50,7 +58,7 @@ func (m Mount) check() error {
 		return fmt.Errorf("mount overlay on %s: %d lower directories, the kernel accepts %d (try --no-overlay)",
 			m.Target, len(m.Lowers), MaxLowers)
 	}
-	return nil
+	return m.checkMapped()
 }
 
 func (m Mount) flags() uintptr {
@@ -61,6 +69,9 @@ func (m Mount) flags() uintptr {
 }
 
 func (m Mount) do() error {
+	if m.UserNS != nil {
+		return m.doMapped()
+	}
 	data := m.options()
 	if len(data) < os.Getpagesize() {
 		return unix.Mount("overlay", m.Target, "overlay", m.flags(), data)
@@ -96,22 +107,14 @@ func escape(path string) string {
 
 // doByDescriptor is do for option strings that do not fit a page: 500 lower
 // directories need about 2,000 bytes this way.
-func (m Mount) doByDescriptor() (err error) {
-	var fds []int
-	defer func() {
-		for _, fd := range fds {
-			_ = unix.Close(fd)
-		}
-	}()
+func (m Mount) doByDescriptor() error {
+	fds := &descriptors{}
+	defer fds.close()
 	open := func(path string, flags int) (string, error) {
-		fd, err := unix.Open(path, flags|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return "", &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		fds = append(fds, fd)
-		return strconv.Itoa(fd), nil
+		fd, err := fds.open(path, flags)
+		return strconv.Itoa(fd), err
 	}
-	back, err := open(".", unix.O_RDONLY)
+	back, err := fds.open(".", unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -128,8 +131,7 @@ func (m Mount) doByDescriptor() (err error) {
 		return fmt.Errorf("chdir to /proc/self/fd: %w", err)
 	}
 	err = unix.Mount("overlay", target, "overlay", m.flags(), data)
-	fd, _ := strconv.Atoi(back)
-	return errors.Join(err, unix.Fchdir(fd))
+	return errors.Join(err, unix.Fchdir(back))
 }
 
 func (m Mount) descriptorOptions(open func(string, int) (string, error)) (string, error) {

@@ -19,6 +19,7 @@ type App struct {
 	Name              string       // default: from the image name
 	Exec              string       // replaces the whole exec list
 	Args              []string     // appended to exec
+	ReplaceArgs       bool         // Args take the place of what exec has behind the program
 	User              string
 	Group             string
 	SupplementaryGIDs []int // nil: the image's
@@ -107,6 +108,9 @@ func (c *Config) section(a *App, img Image) (*appc.App, error) {
 	}
 	if a.Exec != "" {
 		app.Exec = []string{a.Exec}
+	}
+	if a.ReplaceArgs && len(a.Args) > 0 && len(app.Exec) > 1 {
+		app.Exec = app.Exec[:1]
 	}
 	app.Exec = append(app.Exec, a.Args...)
 	if len(app.Exec) == 0 {

@@ -34,6 +34,9 @@ func Check(m *appc.PodManifest, images []Image) error {
 	if err := CheckApps(m); err != nil {
 		return err
 	}
+	if err := checkPodIsolators(m.Isolators); err != nil {
+		return err
+	}
 	sections := make([]*appc.App, len(m.Apps))
 	for i, a := range m.Apps {
 		section := a.App

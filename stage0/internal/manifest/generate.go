@@ -9,6 +9,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/isolator"
 )
 
 // Config is what applies to the whole pod.
@@ -21,6 +22,7 @@ type Config struct {
 	InheritEnv []string         // NAME=VALUE, nil without --inherit-env
 	SetEnvFile appc.Environment // of all apps
 	SetEnv     appc.Environment // of all apps
+	Isolators  appc.Isolators   // of the pod
 
 	Mutable         bool
 	Annotations     appc.Annotations
@@ -35,6 +37,7 @@ func Generate(c Config, apps []App, images []Image) (*appc.PodManifest, error) {
 		ACKind:          "PodManifest",
 		Apps:            make([]appc.RuntimeApp, 0, len(apps)),
 		Volumes:         c.Volumes,
+		Isolators:       c.Isolators,
 		Annotations:     c.podAnnotations(),
 		Ports:           append([]appc.ExposedPort{}, c.Ports...),
 		UserAnnotations: c.UserAnnotations,
@@ -42,6 +45,9 @@ func Generate(c Config, apps []App, images []Image) (*appc.PodManifest, error) {
 	}
 	if len(m.Volumes) == 0 {
 		m.Volumes = nil
+	}
+	if err := checkPodIsolators(m.Isolators); err != nil {
+		return nil, err
 	}
 	seen := map[appc.Name]bool{}
 	sections := make([]*appc.App, 0, len(apps))
@@ -51,7 +57,7 @@ func Generate(c Config, apps []App, images []Image) (*appc.PodManifest, error) {
 			return nil, err
 		}
 		if seen[ra.Name] {
-			return nil, fmt.Errorf("error: multiple apps with name %s", ra.Name)
+			return nil, &MultipleAppsError{ra.Name}
 		}
 		seen[ra.Name] = true
 		if err := CheckIsolators(ra.Name, ra.App); err != nil {
@@ -90,7 +96,14 @@ func CheckIsolators(app appc.Name, section *appc.App) error {
 	if section == nil {
 		return nil
 	}
-	unknown := section.Isolators.Unknown()
+	if err := checkKnown(section.Isolators); err != nil {
+		return fmt.Errorf("app %q: %w", app, err)
+	}
+	return nil
+}
+
+func checkKnown(isolators appc.Isolators) error {
+	unknown := isolators.Unknown()
 	if len(unknown) == 0 {
 		return nil
 	}
@@ -98,7 +111,17 @@ func CheckIsolators(app appc.Name, section *appc.App) error {
 	for i, n := range unknown {
 		names[i] = fmt.Sprintf("%q", n)
 	}
-	return fmt.Errorf("app %q: unknown isolator %s: rkt cannot enforce it", app, strings.Join(names, ", "))
+	return fmt.Errorf("unknown isolator %s: rkt cannot enforce it", strings.Join(names, ", "))
+}
+
+// checkPodIsolators refuses isolators of the pod itself that nobody knows, or
+// that do not count for a pod.
+func checkPodIsolators(isolators appc.Isolators) error {
+	if err := checkKnown(isolators); err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	_, err := isolator.ParsePod(isolators)
+	return err
 }
 
 // CheckLabels refuses images whose programs rkt cannot run.

@@ -12,6 +12,8 @@ import (
 const (
 	memory        = "resource/memory"
 	cpu           = "resource/cpu"
+	pids          = "resource/pids"
+	rlimits       = "os/unix/rlimits"
 	capsRetain    = "os/linux/capabilities-retain-set"
 	capsRemove    = "os/linux/capabilities-remove-set"
 	capsRevoke    = "os/linux/capabilities-revoke-set" // old name of capsRemove
@@ -19,8 +21,9 @@ const (
 	seccompRemove = "os/linux/seccomp-remove-set"
 )
 
-// MergeIsolators applies isolators from flags to those of an image: memory and
-// cpu are appended (the last one counts), a capability or seccomp set
+// MergeIsolators applies isolators from flags to those of an image: memory,
+// cpu and pids are appended (the last one counts), so are resource limits (the
+// last one of a resource counts), a capability or seccomp set
 // drops all of its kind, and anything else replaces its namesake.
 func MergeIsolators(image, flags []appc.Isolator) appc.Isolators {
 	out := slices.Clone(image)
@@ -38,7 +41,7 @@ func MergeIsolators(image, flags []appc.Isolator) appc.Isolators {
 // replaces lists the isolators that one from a flag takes the place of.
 func replaces(name string) []string {
 	switch name {
-	case memory, cpu:
+	case memory, cpu, pids, rlimits:
 		return nil
 	case capsRetain, capsRemove, capsRevoke:
 		return []string{capsRetain, capsRemove, capsRevoke}

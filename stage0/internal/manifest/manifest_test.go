@@ -34,7 +34,7 @@ func testImage(t *testing.T, name, app string) Image {
 	return Image{ID: key + "ffff", Manifest: m}
 }
 
-func isolator(name, value string) appc.Isolator {
+func iso(name, value string) appc.Isolator {
 	return appc.Isolator{Name: appc.Identifier(name), Value: json.RawMessage(value)}
 }
 
@@ -79,8 +79,8 @@ func TestGenerateGolden(t *testing.T) {
 				Environment: appc.Environment{{Name: "OWN", Value: "own"}, {Name: "A", Value: "own"}},
 				Mounts:      []appc.Mount{{Volume: "g", Path: "/data"}},
 				Isolators: []appc.Isolator{
-					isolator("resource/memory", `{"request":"1Gi","limit":"1Gi"}`),
-					isolator("os/linux/cpu-shares", `512`),
+					iso("resource/memory", `{"request":"1Gi","limit":"1Gi"}`),
+					iso("os/linux/cpu-shares", `512`),
 				},
 				Annotations:     appc.Annotations{{Name: "example.com/a", Value: "1"}},
 				UserAnnotations: map[string]string{"k": "v"}, UserLabels: map[string]string{"b": "2", "a": "1"},
@@ -238,7 +238,7 @@ func TestGenerateLeavesImageManifestAlone(t *testing.T) {
 	}
 	app := App{
 		Args: []string{"more"}, Environment: appc.Environment{{Name: "A", Value: "changed"}},
-		Isolators: []appc.Isolator{isolator("os/linux/cpu-shares", "5")}, UserLabels: map[string]string{},
+		Isolators: []appc.Isolator{iso("os/linux/cpu-shares", "5")}, UserLabels: map[string]string{},
 	}
 	if _, err := Generate(Config{Version: "1.0.0", SetEnv: appc.Environment{{Name: "KEEP", Value: "x"}}}, []App{app}, []Image{img}); err != nil {
 		t.Fatal(err)
@@ -261,7 +261,7 @@ func TestMergeIsolators(t *testing.T) {
 		return out
 	}
 	image := []appc.Isolator{
-		isolator(memory, "1"), isolator(capsRetain, "1"), isolator("os/linux/cpu-shares", "1"), isolator(seccompRemove, "1"),
+		iso(memory, "1"), iso(capsRetain, "1"), iso("os/linux/cpu-shares", "1"), iso(seccompRemove, "1"),
 	}
 	tests := []struct {
 		name  string
@@ -269,10 +269,17 @@ func TestMergeIsolators(t *testing.T) {
 		want  []string
 	}{
 		{"none", nil, []string{memory + "=1", capsRetain + "=1", "os/linux/cpu-shares=1", seccompRemove + "=1"}},
-		{"memory is appended", []appc.Isolator{isolator(memory, "2")}, []string{memory + "=1", capsRetain + "=1", "os/linux/cpu-shares=1", seccompRemove + "=1", memory + "=2"}},
-		{"shares replace", []appc.Isolator{isolator("os/linux/cpu-shares", "2")}, []string{memory + "=1", capsRetain + "=1", seccompRemove + "=1", "os/linux/cpu-shares=2"}},
-		{"capabilities replace all", []appc.Isolator{isolator(capsRemove, "2")}, []string{memory + "=1", "os/linux/cpu-shares=1", seccompRemove + "=1", capsRemove + "=2"}},
-		{"seccomp replaces both", []appc.Isolator{isolator(seccompRetain, "2")}, []string{memory + "=1", capsRetain + "=1", "os/linux/cpu-shares=1", seccompRetain + "=2"}},
+		{"memory is appended", []appc.Isolator{iso(memory, "2")}, []string{memory + "=1", capsRetain + "=1", "os/linux/cpu-shares=1", seccompRemove + "=1", memory + "=2"}},
+		{
+			"pids and resource limits are appended",
+			[]appc.Isolator{iso(pids, "2"), iso(rlimits, "3"), iso(rlimits, "4")},
+			[]string{
+				memory + "=1", capsRetain + "=1", "os/linux/cpu-shares=1", seccompRemove + "=1", pids + "=2", rlimits + "=3", rlimits + "=4",
+			},
+		},
+		{"shares replace", []appc.Isolator{iso("os/linux/cpu-shares", "2")}, []string{memory + "=1", capsRetain + "=1", seccompRemove + "=1", "os/linux/cpu-shares=2"}},
+		{"capabilities replace all", []appc.Isolator{iso(capsRemove, "2")}, []string{memory + "=1", "os/linux/cpu-shares=1", seccompRemove + "=1", capsRemove + "=2"}},
+		{"seccomp replaces both", []appc.Isolator{iso(seccompRetain, "2")}, []string{memory + "=1", capsRetain + "=1", "os/linux/cpu-shares=1", seccompRetain + "=2"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -324,6 +331,33 @@ func TestCheck(t *testing.T) {
 				t.Errorf("Check() = %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestPodIsolators(t *testing.T) {
+	hello := testImage(t, "example.com/hello", helloApp)
+	apps := []App{{Image: "sha512-0123"}}
+	forwarding := iso("os/unix/sysctl", `{"net.ipv4.ip_forward":"1"}`)
+	m, err := Generate(Config{Version: "2.0.0-dev", Isolators: appc.Isolators{forwarding}}, apps, []Image{hello})
+	if err != nil || len(m.Isolators) != 1 || m.Isolators[0].Name != forwarding.Name {
+		t.Fatalf("%v, %v", m, err)
+	}
+	for _, tt := range []struct {
+		isolator appc.Isolator
+		want     string
+	}{
+		{iso("os/unix/sysctl", `{"kernel.core_pattern":"|/x"}`), "pod: isolator os/unix/sysctl: the kernel parameter kernel.core_pattern belongs to the host, not to a namespace of the pod"},
+		{iso("os/linux/cpu-shares", `5`), "pod: isolator os/linux/cpu-shares: it counts for an app, not for a pod"},
+		{iso("example.com/x", `5`), `pod: unknown isolator "example.com/x": rkt cannot enforce it`},
+	} {
+		list := appc.Isolators{tt.isolator}
+		if _, err := Generate(Config{Version: "2.0.0-dev", Isolators: list}, apps, []Image{hello}); err == nil || err.Error() != tt.want {
+			t.Errorf("Generate: %v, want %s", err, tt.want)
+		}
+		pm := &appc.PodManifest{Apps: m.Apps, Isolators: list}
+		if err := Check(pm, []Image{hello}); err == nil || err.Error() != tt.want {
+			t.Errorf("Check: %v, want %s", err, tt.want)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/pkg/idmap"
 	"github.com/rkt/rkt/v2/pkg/overlay"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
@@ -23,6 +24,33 @@ type Overlay struct {
 	Target  string
 	Context string // SELinux mount label
 	GID     int    // group of overlay/<tree ID>, -1 to leave it
+	// Users, if not nil, is whom the overlay shows everything as owned by. On
+	// disk all layers, the upper one included, have the owners of the image.
+	Users *Users
+}
+
+// Users is the user namespace of a pod whose layers are mapped to it.
+type Users struct {
+	shift uint32
+	ns    *os.File
+}
+
+// NewUsers makes what maps layers to the count IDs of the host from shift up.
+// The caller closes it; overlays that were mounted do not need it any more.
+func NewUsers(shift, count uint32) (*Users, error) {
+	ns, err := idmap.NewUserNS(shift, count)
+	if err != nil {
+		return nil, err
+	}
+	return &Users{shift: shift, ns: ns}, nil
+}
+
+// Close closes the namespace. It does nothing to nil.
+func (u *Users) Close() error {
+	if u == nil {
+		return nil
+	}
+	return u.ns.Close()
 }
 
 // Mount makes the upper and work directories, which stay with the pod, and
@@ -34,7 +62,14 @@ func (o Overlay) Mount() error {
 		return fmt.Errorf("prepare overlay of %s: %w", o.what(), err)
 	}
 	m := overlay.Mount{Lowers: o.Lowers, Upper: upper, Work: work, Target: o.Target, Context: o.Context}
-	if err := m.Do(); err != nil {
+	var err error
+	if o.Users == nil {
+		err = m.Do()
+	} else {
+		m.UserNS = o.Users.ns
+		err = idmap.WithRoot(o.Users.shift, m.Do)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", o.what(), err)
 	}
 	return nil
@@ -74,18 +109,22 @@ func (o Overlay) makeDirs(upper, work string) error {
 	if err := mkdir(upper, 0o755); err != nil {
 		return err
 	}
-	return copyAttributes(upper, o.Target, o.Lowers[0])
+	return o.copyAttributes(upper)
 }
 
 // copyAttributes gives the upper directory and the mount point mode and owner
 // of the lower one: the upper directory's are what the pod sees of its root.
-func copyAttributes(upper, target, lower string) error {
+func (o Overlay) copyAttributes(upper string) error {
 	var st unix.Stat_t
-	if err := unix.Stat(lower, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: lower, Err: err}
+	if err := unix.Stat(o.Lowers[0], &st); err != nil {
+		return &os.PathError{Op: "stat", Path: o.Lowers[0], Err: err}
 	}
-	for _, dir := range []string{upper, target} {
-		if err := unix.Lchown(dir, int(st.Uid), int(st.Gid)); err != nil {
+	shift := 0
+	if o.Users != nil && o.App != "" { // in the mapped tree of stage1
+		shift = int(o.Users.shift)
+	}
+	for dir, shift := range map[string]int{upper: 0, o.Target: shift} {
+		if err := unix.Lchown(dir, int(st.Uid)+shift, int(st.Gid)+shift); err != nil {
 			return &os.PathError{Op: "chown", Path: dir, Err: err}
 		}
 		if err := unix.Chmod(dir, st.Mode&0o7777); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/rkt/rkt/v2/pkg/idmap"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
 
@@ -16,17 +17,18 @@ import (
 type Stage1 struct {
 	root  *os.Root
 	path  string
-	shift int // owner of what is made here, 0 without user namespace
+	shift uint32 // owner of what is made here, 0 without user namespace
 }
 
-// OpenStage1 opens a stage1 tree that is in place. Files are made with the
-// owner shift, which is that of root in the pod.
+// OpenStage1 opens a stage1 tree that is in place: a copy, or an overlay, maybe
+// of layers that are mapped to a user namespace. Files are made by and for the
+// user shift, which is root in the pod; nobody else can make any in the latter.
 func OpenStage1(path string, shift uint32) (*Stage1, error) {
 	r, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, fmt.Errorf("open stage1: %w", err)
 	}
-	return &Stage1{root: r, path: path, shift: int(shift)}, nil
+	return &Stage1{root: r, path: path, shift: shift}, nil
 }
 
 // Close closes the tree.
@@ -36,7 +38,7 @@ func (s *Stage1) Close() error { return s.root.Close() }
 // overlay, where readers outside the pod look for it.
 func (s *Stage1) TouchStatus() error {
 	now := time.Now()
-	err := s.root.Chtimes(poddir.StatusDir, now, now)
+	err := idmap.WithRoot(s.shift, func() error { return s.root.Chtimes(poddir.StatusDir, now, now) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.mkdirAll(poddir.StatusDir)
 	}
@@ -69,7 +71,7 @@ func (s *Stage1) LinkMtab(app string) error {
 	if fi, err := rootfs.Lstat("etc"); err != nil || !fi.IsDir() {
 		return nil
 	}
-	err = rootfs.Symlink("../proc/self/mounts", "etc/mtab")
+	err = idmap.WithRoot(s.shift, func() error { return rootfs.Symlink("../proc/self/mounts", "etc/mtab") })
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -91,6 +93,10 @@ func (s *Stage1) WriteDNS(name string, data []byte) error {
 }
 
 func (s *Stage1) mkdirAll(name string) error {
+	return idmap.WithRoot(s.shift, func() error { return s.doMkdirAll(name) })
+}
+
+func (s *Stage1) doMkdirAll(name string) error {
 	if fi, err := s.root.Stat(name); err == nil && fi.IsDir() {
 		return nil
 	}
@@ -113,15 +119,18 @@ func (s *Stage1) mkdirAll(name string) error {
 }
 
 func (s *Stage1) writeFile(name string, data []byte, mode os.FileMode) error {
-	if err := s.root.WriteFile(name, data, mode); err != nil {
+	err := idmap.WithRoot(s.shift, func() error { return s.root.WriteFile(name, data, mode) })
+	if err != nil {
 		return err
 	}
 	return s.lchown(s.root, name)
 }
 
+// lchown is for what was there before, and for a directory that hands its
+// group down.
 func (s *Stage1) lchown(r *os.Root, name string) error {
 	if s.shift == 0 {
 		return nil
 	}
-	return r.Lchown(name, s.shift, s.shift)
+	return r.Lchown(name, int(s.shift), int(s.shift))
 }

@@ -10,11 +10,14 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
+	"github.com/rkt/rkt/v2/pkg/confine"
 	"github.com/rkt/rkt/v2/pkg/isolator"
 	"github.com/rkt/rkt/v2/pkg/poddir"
-	"github.com/rkt/rkt/v2/pkg/confine"
+	"github.com/rkt/rkt/v2/pkg/profile"
 )
 
 // want is one limit with the controller it needs.
@@ -24,6 +27,18 @@ type want struct {
 	origin     isolator.Origin
 	set        func(*cgroup.Limits)
 }
+
+// askedError says that this host cannot apply what the user has asked for.
+type askedError struct {
+	isolator string
+	err      error
+}
+
+func (e *askedError) Error() string {
+	return fmt.Sprintf("cannot apply the isolator %s: %v", e.isolator, e.err)
+}
+
+func (e *askedError) Unwrap() error { return e.err }
 
 // wants lists the limits of the pod. The pod and its only app share a cgroup,
 // so the tighter limit counts.
@@ -35,8 +50,14 @@ func (p *pod) wants() []want {
 	if c := tighter(p.limits.CPU, p.whole.CPU); c != nil {
 		all = append(all, want{cgroup.CPU, isolator.CPU, c.Origin, func(l *cgroup.Limits) { l.CPU, l.CPURequest = c.Limit, c.Request }})
 	}
+	if n := tighter(p.limits.Pids, p.whole.Pids); n != nil {
+		all = append(all, want{cgroup.Pids, isolator.Pids, n.Origin, func(l *cgroup.Limits) { l.Pids = n.Limit }})
+	}
 	if s := p.limits.CPUShares; s != nil {
 		all = append(all, want{cgroup.CPU, isolator.CPUShares, s.Origin, func(l *cgroup.Limits) { l.CPUShares = s.Value }})
+	}
+	if w := p.limits.IOWeight; w != nil {
+		all = append(all, want{cgroup.IO, isolator.IOWeight, w.Origin, func(l *cgroup.Limits) { l.IOWeight = w.Value }})
 	}
 	return all
 }
@@ -77,13 +98,14 @@ func (p *pod) limit(id poddir.UUID) ([]string, error) {
 		case host.Has(w.controller):
 			images = append(images, w)
 		case w.origin == isolator.FromUser:
-			return nil, fmt.Errorf("cannot apply the isolator %s: %w", w.name, &cgroup.NoControllerError{Controller: w.controller})
+			return nil, &askedError{w.name, &cgroup.NoControllerError{Controller: w.controller}}
 		default:
 			say(fmt.Sprintf("warning: %s isolator set but support disabled in the kernel, skipping", w.name))
 		}
 	}
 	paths, err := makeGroup(host, id, append(slices.Clone(users), images...))
-	if err == nil || len(images) == 0 {
+	var asked *askedError
+	if err == nil || len(images) == 0 || errors.As(err, &asked) {
 		return paths, err
 	}
 	// A control group file system that is read-only, or that has no room, say.
@@ -110,10 +132,32 @@ func makeGroup(host *cgroup.Host, id poddir.UUID, all []want) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
+	if limits, err = applicable(group, all); err != nil {
+		return nil, err
+	}
 	if err := group.Set(limits); err != nil {
 		return nil, err
 	}
 	return group.Paths(), atomicfile.WriteNoSync(poddir.Subcgroup, []byte(group.Relative()), 0o644)
+}
+
+// applicable leaves out what the kernel turns out not to have in a controller
+// that it has.
+func applicable(group *cgroup.Group, all []want) (limits cgroup.Limits, err error) {
+	for _, w := range all {
+		var one cgroup.Limits
+		w.set(&one)
+		err := group.Check(w.controller, one)
+		switch {
+		case err == nil:
+			w.set(&limits)
+		case w.origin == isolator.FromUser:
+			return limits, &askedError{w.name, err}
+		default:
+			say(fmt.Sprintf("warning: %s isolator set but support disabled in the kernel, skipping", w.name))
+		}
+	}
+	return limits, nil
 }
 
 // removeGroup removes what makeGroup has made before it failed. Nobody is in
@@ -143,7 +187,32 @@ func (p *pod) adjustOOMScore() (*int64, error) {
 		say(fmt.Sprintf("warning: %s isolator set but this host cannot apply it, skipping: %v", isolator.OOMScoreAdj, err))
 		return nil, nil
 	}
-	return nil, fmt.Errorf("cannot apply the isolator %s: %w", isolator.OOMScoreAdj, err)
+	return nil, &askedError{isolator.OOMScoreAdj, err}
+}
+
+// setRlimits changes the caller's resource limits, by number of the resource, to
+// what the isolators ask for. Only the user may go above the caller's own hard
+// limit, and that takes CAP_SYS_RESOURCE.
+func (p *pod) setRlimits(limits []profile.Rlimit) error {
+	for _, r := range p.limits.Rlimits {
+		if r.Resource >= len(limits) {
+			return fmt.Errorf("isolator %s: no resource %s", isolator.Rlimits, r.Name)
+		}
+		own := limits[r.Resource]
+		switch {
+		case r.Hard <= own.Max:
+		case r.Origin == isolator.FromImage:
+			say(fmt.Sprintf("warning: %s isolator: %s is above the hard limit of rkt itself, which stays", isolator.Rlimits, r.Name))
+			r.Soft, r.Hard = min(r.Soft, own.Max), own.Max
+		default:
+			// Raising it already now changes nothing for this process.
+			if err := unix.Prlimit(0, r.Resource, &unix.Rlimit{Cur: own.Cur, Max: r.Hard}, nil); err != nil {
+				return &askedError{isolator.Rlimits, fmt.Errorf("%s: %w: it is above the hard limit of rkt itself", r.Name, err)}
+			}
+		}
+		limits[r.Resource] = profile.Rlimit{Cur: r.Soft, Max: r.Hard}
+	}
+	return nil
 }
 
 // recordCgroups notes the directories for gc before they are made.

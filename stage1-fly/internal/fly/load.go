@@ -138,11 +138,14 @@ func (p *pod) loadIsolators(m *appc.PodManifest) (err error) {
 	if p.limits, err = isolator.Parse(isolator.Mark(p.app.Isolators, own)); err != nil {
 		return err
 	}
-	if p.whole, err = isolator.Parse(isolator.Mark(m.Isolators, nil)); err != nil {
-		return fmt.Errorf("pod: %w", err)
+	if p.whole, err = isolator.ParsePod(m.Isolators); err != nil {
+		return err
 	}
-	if w := p.whole; w.CPUShares != nil || w.OOMScoreAdj != nil || w.Caps != nil || w.Seccomp != nil || w.NoNewPrivs {
-		return &UnsupportedError{Feature: "isolators of the pod other than " + isolator.Memory + " and " + isolator.CPU}
+	if len(p.whole.Sysctls) > 0 {
+		return &UnsupportedError{Feature: fmt.Sprintf("the isolator %s (--sysctl): the namespaces are the host's", isolator.Sysctl)}
+	}
+	if p.limits.SELinux != nil {
+		return &UnsupportedError{Feature: "the isolator " + isolator.SELinuxContext}
 	}
 	for _, item := range append(p.limits.Other, p.whole.Other...) {
 		if item.Origin == isolator.FromImage && strings.HasPrefix(string(item.Name), "resource/") {

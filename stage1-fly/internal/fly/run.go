@@ -15,13 +15,13 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/appenv"
+	"github.com/rkt/rkt/v2/pkg/approot"
 	"github.com/rkt/rkt/v2/pkg/appuser"
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
+	"github.com/rkt/rkt/v2/pkg/confine"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
 	"github.com/rkt/rkt/v2/pkg/poddir"
-	"github.com/rkt/rkt/v2/pkg/confine"
-	"github.com/rkt/rkt/v2/pkg/approot"
 	"github.com/rkt/rkt/v2/pkg/profile"
 	"github.com/rkt/rkt/v2/pkg/program"
 )
@@ -156,6 +156,9 @@ func (p *pod) profile(r entrypoint.Run, root *inroot.Root) (*profile.Profile, er
 		return nil, err
 	}
 	if prof.Rlimits, err = confine.Rlimits(); err != nil {
+		return nil, err
+	}
+	if err := p.setRlimits(prof.Rlimits); err != nil {
 		return nil, err
 	}
 	if prof.StartTime, err = profile.StartTime(prof.PID); err != nil {

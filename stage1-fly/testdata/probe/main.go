@@ -93,6 +93,19 @@ func main() {
 		if err == nil {
 			err = syscall.Exec(arg(2), os.Args[2:], os.Environ())
 		}
+	case "fork": // until the kernel refuses, 100 at most
+		n := 0
+		for n < 100 {
+			pid, err := syscall.ForkExec(arg(0), []string{arg(0), "pause"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}})
+			if err != nil {
+				break
+			}
+			defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+			n++
+		}
+		fmt.Println(n)
+	case "pause":
+		select {}
 	case "eat":
 		var all [][]byte
 		for range 256 {
