@@ -11,12 +11,17 @@ BUILD      := $(CURDIR)/build
 CACHE      ?= $(if $(filter 0,$(shell id -u)),/var/cache/rkt-build,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rkt-build)
 VULNDB     ?= $(abspath $(CURDIR)/../shared/vulndb)
 FUZZTIME   ?= 20s
+# What stage1-coreos is made of; their libraries come with them.
+DEPS_BUILD := systemd systemd-container libc-bin
 DEPS       := busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
 DEPS_BENCH := runc crun podman
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION)
 GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
-FLY        := $(BUILD)/stage1/stage1-fly.aci
+STAGE1     := $(BUILD)/stage1
+FLAVORS    := coreos host fly
 EMBED      := cmd/rkt/internal/embedded
+EMBEDDED   := coreos fly
+STAGE1DIR  ?= /usr/lib/rkt/stage1-images
 SUM        := $(BUILD)/tools/testsum
 export CGO_ENABLED := 0
 export RKT_CACHE   := $(CACHE)
@@ -29,14 +34,17 @@ export ACTOOL_BIN := $(BUILD)/bin/actool
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-build: stage1 ## build/bin/rkt (with stage1-fly inside) and build/bin/actool
+build: stage1 ## build/bin/rkt (with stage1-coreos and stage1-fly inside) and build/bin/actool
 	$(GOBUILD) -tags embed_stage1 -o $(BUILD)/bin/rkt ./cmd/rkt
 	$(GOBUILD) -o $(BUILD)/bin/actool ./cmd/actool
 
-stage1: ## build/stage1/stage1-fly.aci, the same bytes from the same sources
-	$(GOBUILD) -o $(BUILD)/stage1/stage1-fly ./stage1-fly
-	go run ./dist/mkstage1 -version $(VERSION) -program $(BUILD)/stage1/stage1-fly -out $(FLY)
-	@mkdir -p $(EMBED) && cp $(FLY) $(FLY:.aci=.id) $(EMBED)/
+stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the same sources and packages
+	$(GOBUILD) -o $(STAGE1)/stage1 ./stage1
+	$(GOBUILD) -o $(STAGE1)/stage1-fly ./stage1-fly
+	go build -o $(BUILD)/tools/mkstage1 ./dist/mkstage1
+	@for f in $(FLAVORS); do p=stage1; [ $$f != fly ] || p=stage1-fly; \
+	  (set -x; $(BUILD)/tools/mkstage1 -flavor $$f -version $(VERSION) -program $(STAGE1)/$$p -files dist/stage1 -out $(STAGE1)/stage1-$$f.aci) || exit 1; done
+	@for f in $(EMBEDDED); do cp $(STAGE1)/stage1-$$f.aci $(STAGE1)/stage1-$$f.id $(EMBED)/ || exit 1; done
 
 failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step
 	go build -trimpath -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
@@ -74,7 +82,7 @@ lint: tools ## golangci-lint with the import direction, zero findings
 vet:
 	go vet ./... && go vet -tags functional ./tests/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
-	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./stage1-fly
+	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly
 
 vuln: tools ## known vulnerabilities, from the offline database at VULNDB
 	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... ; else echo "vuln: left out, there is no $(VULNDB)"; fi
@@ -91,9 +99,9 @@ run: deps build ## run examples/hello, a small web server, in a pod and show its
 missing = $$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 apt = @m=$(call missing,$(1)); if [ -z "$$m" ]; then echo "$@: nothing is missing"; else echo "$@: installing" $$m; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$m >/dev/null; fi
-deps: ## packages that rkt and its example need on this machine
+deps: ## Debian packages that stage1-coreos is made of; installs only what is missing; root
 	@for p in go git make; do command -v $$p >/dev/null || { echo "deps: install $$p first" >&2; exit 1; }; done
-	@echo "deps: nothing is missing; rkt is one static binary (tests and benchmarks need more: deps-test, deps-bench)"
+	$(call apt,$(DEPS_BUILD))
 deps-test: ## Debian packages the tests need; installs only what is missing; root
 	$(call apt,$(DEPS))
 	@command -v docker-registry >/dev/null || [ -x $(CACHE)/docker-registry/usr/bin/docker-registry ] || { \
@@ -103,14 +111,15 @@ deps-test: ## Debian packages the tests need; installs only what is missing; roo
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 
-install: build ## rkt, with its stage1 image inside, and actool into DESTDIR/PREFIX
+install: build ## rkt, with its stage1 images inside, and actool into DESTDIR/PREFIX; stage1-host into DESTDIR/STAGE1DIR
 	install -D -m 0755 $(BUILD)/bin/rkt $(DESTDIR)$(PREFIX)/bin/rkt
 	install -D -m 0755 $(BUILD)/bin/actool $(DESTDIR)$(PREFIX)/bin/actool
+	install -D -m 0644 $(STAGE1)/stage1-host.aci $(DESTDIR)$(STAGE1DIR)/stage1-host.aci
 
 reproducible: ## build twice, in different places with empty caches, and compare
 	d=$$(mktemp -d) && trap 'chmod -R u+w '$$d'; rm -rf '$$d EXIT && for i in one two/deeper; do mkdir -p $$d/$$i && git ls-files -co --exclude-standard | tar -cT- | tar -xC $$d/$$i && \
 	  GOCACHE=$$d/cache-$${i%/*} $(MAKE) --no-print-directory -C $$d/$$i build VERSION=$(VERSION); done && \
-	  for f in bin/rkt bin/actool stage1/stage1-fly.aci; do cmp $$d/one/build/$$f $$d/two/deeper/build/$$f; done && echo "reproducible: the same bytes twice"
+	  for f in bin/rkt bin/actool $(FLAVORS:%=stage1/stage1-%.aci); do cmp $$d/one/build/$$f $$d/two/deeper/build/$$f; done && echo "reproducible: the same bytes twice"
 
 clean: ## remove build/ and what it put elsewhere; CACHE stays
 	rm -rf $(BUILD) $(EMBED)/*.aci $(EMBED)/*.id

@@ -23,7 +23,7 @@ func main() {
 		ctx, stop = signal.NotifyContext(ctx, wanted...)
 		context.AfterFunc(ctx, stop) // a second signal ends rkt at once
 	}
-	os.Exit(cli.Main(ctx, cli.NewDeps(embedded.Stage1{}), os.Args[1:]))
+	os.Exit(cli.Main(ctx, cli.NewDeps(embedded.Images()), os.Args[1:]))
 }
 
 // signals end rkt in order, unless the caller wants them ignored: a pod

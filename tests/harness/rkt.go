@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,8 +29,18 @@ type Host struct {
 	// Global flags put before every command, besides the directories.
 	Flags []string
 
+	// Stage1 is the name of the stage1 image given to every command that makes
+	// a pod and names none itself; "" leaves the choice to rkt.
+	Stage1 string
+
 	etc string
 }
+
+// Stage1 images that are inside rkt.
+const (
+	Coreos = "coreos.com/rkt/stage1-coreos"
+	Fly    = "coreos.com/rkt/stage1-fly"
+)
 
 // NewHost makes a Host below a temporary directory. When the test ends, all
 // its pods are removed and whatever of them is left on the machine fails the
@@ -42,7 +53,7 @@ func NewHost(t T) *Host {
 // NewHostOn is NewHost with a given data directory.
 func NewHostOn(t T, dir string) *Host {
 	t.Helper()
-	h := &Host{T: t, Bin: Program(t, "RKT_BIN", "rkt"), Dir: dir, etc: filepath.Join(t.TempDir(), "etc")}
+	h := &Host{T: t, Bin: Program(t, "RKT_BIN", "rkt"), Dir: dir, Stage1: Fly, etc: filepath.Join(t.TempDir(), "etc")}
 	h.Flags = []string{"--insecure-options=image"}
 	t.Cleanup(func() { h.cleanUp() })
 	return h
@@ -107,9 +118,22 @@ func clip(s string) string {
 func (h *Host) Cmd(ctx context.Context, args ...string) *exec.Cmd {
 	global := []string{"--dir=" + h.Dir, "--local-config=" + h.etc + "/local", "--system-config=" + h.etc + "/system"}
 	global = append(global, h.Flags...)
-	cmd := exec.CommandContext(ctx, h.Bin, append(global, args...)...)
+	cmd := exec.CommandContext(ctx, h.Bin, append(global, h.withStage1(args)...)...)
 	cmd.Env = append(os.Environ(), h.Env...)
 	return cmd
+}
+
+// withStage1 puts the choice of the stage1 image behind the command.
+func (h *Host) withStage1(args []string) []string {
+	at := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	if at >= 0 && at+1 < len(args) && args[at] == "app" {
+		at++
+	}
+	chosen := slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--stage1-") })
+	if h.Stage1 == "" || chosen || at < 0 || !slices.Contains([]string{"run", "prepare", "sandbox"}, args[at]) {
+		return args
+	}
+	return slices.Insert(slices.Clone(args), at+1, "--stage1-name="+h.Stage1)
 }
 
 // LocalConfig is the host's --local-config directory.

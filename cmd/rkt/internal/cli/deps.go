@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/embedded"
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/progress"
@@ -31,8 +32,8 @@ type Deps struct {
 	EUID   func() int
 	// Executable is the path of the running program.
 	Executable func() (string, error)
-	// Embedded is the stage1 image inside the program.
-	Embedded EmbeddedStage1
+	// Embedded are the stage1 images inside the program.
+	Embedded []embedded.Image
 	// Stage1Images is where packages put stage1 images.
 	Stage1Images string
 
@@ -50,23 +51,15 @@ type Deps struct {
 	cpuProfile *os.File
 }
 
-// EmbeddedStage1 is the stage1 image inside the program.
-type EmbeddedStage1 interface {
-	// ID is the image's ID, "" if there is no image.
-	ID() string
-	// Open returns the image archive.
-	Open() io.Reader
-}
-
 // NewDeps returns the Deps of an ordinary process.
-func NewDeps(embedded EmbeddedStage1) *Deps {
+func NewDeps(stage1 []embedded.Image) *Deps {
 	return &Deps{
 		Stdout:       os.Stdout,
 		Stderr:       os.Stderr,
 		Now:          time.Now,
 		EUID:         os.Geteuid,
 		Executable:   os.Executable,
-		Embedded:     embedded,
+		Embedded:     stage1,
 		Stage1Images: defaultStage1Images,
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 	"testing"
@@ -18,17 +17,11 @@ import (
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
 
-// noStage1 is a program without an embedded image.
-type noStage1 struct{}
-
-func (noStage1) ID() string      { return "" }
-func (noStage1) Open() io.Reader { return strings.NewReader("") }
-
 // testDeps writes to buffers and is an unprivileged user.
 func testDeps(t *testing.T) (d *Deps, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
-	d = NewDeps(noStage1{})
+	d = NewDeps(nil)
 	d.Stdout, d.Stderr = stdout, stderr
 	d.EUID = func() int { return 1000 }
 	d.Now = func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }

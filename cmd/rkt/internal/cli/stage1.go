@@ -9,10 +9,13 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/embedded"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
@@ -21,11 +24,8 @@ import (
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
-// The stage1 that is used when nobody says otherwise.
-const (
-	defaultStage1Name = "coreos.com/rkt/stage1-fly"
-	defaultStage1File = "stage1-fly.aci"
-)
+// defaultStage1Name is the stage1 that is used when nobody says otherwise.
+const defaultStage1Name = "coreos.com/rkt/stage1-coreos"
 
 // stage1Finder finds the stage1 image of a new pod. Every image it answers is
 // in the store.
@@ -38,7 +38,8 @@ type stage1Finder struct {
 
 // findStage1 resolves the choice of the command line; without one it looks in
 // the configuration, next to the binary, in the installed images and in the
-// binary itself.
+// binary itself. The images in the binary are also found by name and by file
+// name, so that choosing another flavor needs no network.
 func (d *Deps) findStage1(ctx context.Context, f *fetch.Fetcher, c stage1Choice) (appc.ImageID, error) {
 	cfg, err := d.Config()
 	if err != nil {
@@ -69,12 +70,9 @@ func (s *stage1Finder) chosen(ctx context.Context, c stage1Choice) (appc.ImageID
 		}
 		return s.get(ctx, c.value, false)
 	case stage1Name:
-		if _, err := distribution.ParseAppc(c.value); err != nil {
-			return "", err
-		}
-		return s.get(ctx, c.value, false)
+		return s.named(ctx, c.value)
 	case stage1FromDir:
-		return s.file(ctx, filepath.Join(s.imagesDir(), c.value))
+		return s.fromDir(ctx, c.value)
 	case stage1Path:
 		return s.file(ctx, c.value)
 	}
@@ -86,6 +84,79 @@ func (s *stage1Finder) chosen(ctx context.Context, c stage1Choice) (appc.ImageID
 		return s.file(ctx, u.Path)
 	}
 	return s.get(ctx, c.value, false)
+}
+
+// named finds an image by its name. What an image in the binary is called means
+// that image, whatever else of that name and version the store has: builds of
+// one version differ.
+func (s *stage1Finder) named(ctx context.Context, name string) (appc.ImageID, error) {
+	point, err := distribution.ParseAppc(name)
+	if err != nil {
+		return "", err
+	}
+	if image, ok := s.own(string(point.Name), point.Labels); ok {
+		return s.fromBinary(ctx, image)
+	}
+	// Of a stage1 image only name and labels count, not for which platform it
+	// says it is, as in a search for images of apps.
+	id, err := s.store.Find(point.Name, point.Labels) //nolint:contextcheck // a look-up is short
+	if errors.Is(err, imagestore.ErrNotFound) {
+		return s.get(ctx, name, false)
+	}
+	if err == nil {
+		s.usingStored(ctx, name)
+	}
+	return id, err
+}
+
+// fromDir reads a file of the images directory; if there is none of that name,
+// the image in the binary that would be installed under it counts.
+func (s *stage1Finder) fromDir(ctx context.Context, file string) (appc.ImageID, error) {
+	path := filepath.Join(s.imagesDir(), file)
+	for _, image := range s.d.Embedded {
+		if image.File() != file {
+			continue
+		}
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return s.fromBinary(ctx, image)
+		}
+	}
+	return s.file(ctx, path)
+}
+
+// own finds the image in the binary that has the name and all the labels.
+func (s *stage1Finder) own(name string, labels appc.Labels) (embedded.Image, bool) {
+	i := slices.IndexFunc(s.d.Embedded, func(image embedded.Image) bool { return image.Name == name })
+	if i < 0 {
+		return embedded.Image{}, false
+	}
+	hostOS, arch := appc.HostLabels()
+	has := map[appc.Identifier]string{"version": version, "os": hostOS, "arch": arch}
+	for _, l := range labels {
+		if value, ok := has[l.Name]; !ok || value != l.Value {
+			return embedded.Image{}, false
+		}
+	}
+	return s.d.Embedded[i], true
+}
+
+// fromBinary imports an image of the binary unless the store has it: asking by
+// ID costs next to nothing.
+func (s *stage1Finder) fromBinary(ctx context.Context, image embedded.Image) (appc.ImageID, error) {
+	want := appc.ImageID(image.ID)
+	if s.has(want) {
+		s.usingStored(ctx, image.Name+":"+version)
+		return want.Key(), nil
+	}
+	id, err := s.store.ImportACI(ctx, image.Open(), imagestore.ImportOptions{WantID: want})
+	if err != nil {
+		return "", fmt.Errorf("cannot import the image %s of this binary: %w", image.Name, err)
+	}
+	return id.Key(), nil
+}
+
+func (s *stage1Finder) usingStored(ctx context.Context, name string) {
+	s.d.Logger("image").DebugContext(ctx, "using image from local store for image name "+name)
 }
 
 // get fetches a stage1 image: from the store if it is there, and without
@@ -118,13 +189,20 @@ func (s *stage1Finder) imagesDir() string {
 
 // unnamed is for command lines without stage1 flag.
 func (s *stage1Finder) unnamed(ctx context.Context) (appc.ImageID, error) {
-	id, found, err := s.stored(ctx)
+	name, ver := s.config.Stage1.Name, s.config.Stage1.Version
+	if name == "" {
+		name, ver = defaultStage1Name, version
+	}
+	id, found, err := s.stored(ctx, name, ver)
 	if err != nil || found {
 		return id, err
 	}
 	location := s.config.Stage1.Location
 	if location == "" {
-		return s.builtIn(ctx)
+		if _, ok := s.own(name, versionLabels(ver)); !ok {
+			name = defaultStage1Name
+		}
+		return s.builtIn(ctx, name)
 	}
 	if !filepath.IsAbs(location) {
 		id, err = s.chosen(ctx, stage1Choice{stage1URL, location})
@@ -145,22 +223,16 @@ func (s *stage1Finder) unnamed(ctx context.Context) (appc.ImageID, error) {
 	return id, nil
 }
 
-// stored looks for the configured or built-in name and version in the store.
-// Development versions name no definite image, so they are not looked for.
-func (s *stage1Finder) stored(ctx context.Context) (appc.ImageID, bool, error) {
-	name, ver := s.config.Stage1.Name, s.config.Stage1.Version
-	if name == "" {
-		name, ver = defaultStage1Name, version
-	}
+// stored looks for a name and version in the store. Development versions name
+// no definite image, so they are not looked for.
+func (s *stage1Finder) stored(ctx context.Context, name, ver string) (appc.ImageID, bool, error) {
 	if strings.HasSuffix(ver, "-dirty") || strings.HasSuffix(ver, "-dev") {
 		return "", false, nil
 	}
-	if s.config.Stage1.Name == "" && s.d.Embedded.ID() != "" {
-		// The image of that name is the one in the binary: asking for its ID
-		// spares the index.
-		if s.has(appc.ImageID(s.d.Embedded.ID())) {
-			return appc.ImageID(s.d.Embedded.ID()).Key(), true, nil
-		}
+	// If the image of that name is in the binary, asking for its ID spares the
+	// index.
+	if image, ok := s.own(name, versionLabels(ver)); ok && s.has(appc.ImageID(image.ID)) {
+		return appc.ImageID(image.ID).Key(), true, nil
 	}
 	point, err := distribution.ParseAppc(name + ":" + ver)
 	if err != nil {
@@ -171,40 +243,35 @@ func (s *stage1Finder) stored(ctx context.Context) (appc.ImageID, bool, error) {
 		return "", false, nil
 	}
 	if err == nil {
-		s.d.Logger("image").DebugContext(ctx, fmt.Sprintf("using image from local store for image name %s:%s", name, ver))
+		s.usingStored(ctx, name+":"+ver)
 	}
 	return id, err == nil, err
 }
+
+func versionLabels(ver string) appc.Labels { return appc.Labels{{Name: "version", Value: ver}} }
 
 func (s *stage1Finder) has(id appc.ImageID) bool {
 	_, err := s.store.Record(id.Key())
 	return err == nil
 }
 
-// builtIn takes the first there is: the file next to the binary, the installed
-// one, the image in the binary.
-func (s *stage1Finder) builtIn(ctx context.Context) (appc.ImageID, error) {
-	id, err := s.beside(ctx, defaultStage1File)
+// builtIn takes the first there is of an image that comes with rkt: the file
+// next to the binary, the installed one, the image in the binary.
+func (s *stage1Finder) builtIn(ctx context.Context, name string) (appc.ImageID, error) {
+	file := path.Base(name) + ".aci"
+	id, err := s.beside(ctx, file)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return id, err
 	}
-	id, err = s.remembered(ctx, filepath.Join(s.d.Stage1Images, defaultStage1File))
+	id, err = s.remembered(ctx, filepath.Join(s.d.Stage1Images, file))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return id, err
 	}
-	want := appc.ImageID(s.d.Embedded.ID())
-	if want == "" {
-		return "", errors.New("neither the location of the default stage1 image nor its filename are set, " +
-			"use --stage1-{path,url,name,hash,from-dir} flag")
+	if image, ok := s.own(name, nil); ok {
+		return s.fromBinary(ctx, image)
 	}
-	if s.has(want) {
-		return want.Key(), nil
-	}
-	id, err = s.store.ImportACI(ctx, s.d.Embedded.Open(), imagestore.ImportOptions{WantID: want})
-	if err != nil {
-		return "", fmt.Errorf("cannot import the stage1 image of this binary: %w", err)
-	}
-	return id.Key(), nil
+	return "", errors.New("neither the location of the default stage1 image nor its filename are set, " +
+		"use --stage1-{path,url,name,hash,from-dir} flag")
 }
 
 // beside looks in the directory of the running binary.

@@ -5,13 +5,15 @@ package cli
 import (
 	"bytes"
 	"context"
-	"io"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/embedded"
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/store/imagestore"
@@ -108,17 +110,10 @@ func (w *stage1World) note(c stage1Choice) string {
 	return note
 }
 
-// memoryStage1 is an image in the program.
-type memoryStage1 struct {
-	id   appc.ImageID
-	data []byte
-}
-
-func (m memoryStage1) ID() string      { return string(m.id) }
-func (m memoryStage1) Open() io.Reader { return bytes.NewReader(m.data) }
-
-func (w *stage1World) embed(data []byte) {
+// embed puts an image into the program, whose store does not have it.
+func (w *stage1World) embed(name, note string) {
 	w.t.Helper()
+	data := w.image(name, version, note)
 	store, err := w.Images(context.Background())
 	if err != nil {
 		w.t.Fatal(err)
@@ -130,15 +125,22 @@ func (w *stage1World) embed(data []byte) {
 	if err := store.Remove(w.t.Context(), id); err != nil {
 		w.t.Fatal(err)
 	}
-	w.Embedded = memoryStage1{id, data}
+	w.Embedded = append(w.Embedded, embedded.Image{Name: name, ID: id.Key().String(), Archive: string(data)})
 }
+
+// What the names of images are in the tests.
+const (
+	defaultStage1File = "stage1-coreos.aci"
+	flyName           = "coreos.com/rkt/stage1-fly"
+)
 
 func TestStage1Order(t *testing.T) {
 	w := newStage1World(t)
 	if _, err := w.find(stage1Choice{}); err == nil || !strings.Contains(err.Error(), "use --stage1-{path,url,name,hash,from-dir} flag") {
 		t.Errorf("nothing anywhere: %v", err)
 	}
-	w.embed(w.image(defaultStage1Name, version, "embedded"))
+	w.embed(defaultStage1Name, "embedded")
+	w.embed(flyName, "fly")
 	for range 2 { // imported, then found by its ID
 		if got := w.note(stage1Choice{}); got != "embedded" {
 			t.Errorf("found %s", got)
@@ -154,6 +156,78 @@ func TestStage1Order(t *testing.T) {
 	}
 	if got := w.note(stage1Choice{stage1FromDir, defaultStage1File}); got != "installed" {
 		t.Errorf("found %s", got)
+	}
+}
+
+// The images in the program are found by every name they have, without the
+// network: there is none in tests.
+func TestStage1Embedded(t *testing.T) {
+	w := newStage1World(t)
+	w.embed(defaultStage1Name, "coreos")
+	w.embed(flyName, "fly")
+	hostOS, arch := appc.HostLabels()
+	for _, c := range []stage1Choice{
+		{stage1Name, flyName},
+		{stage1Name, flyName + ":" + version},
+		{stage1Name, flyName + ":" + version + ",os=" + hostOS + ",arch=" + arch},
+		{stage1FromDir, "stage1-fly.aci"},
+	} {
+		for range 2 { // imported, then found by its ID
+			if got := w.note(c); got != "fly" {
+				t.Errorf("%s found %s", c, got)
+			}
+		}
+	}
+	if got := w.note(stage1Choice{}); got != "coreos" {
+		t.Errorf("found %s", got)
+	}
+	if got := w.note(stage1Choice{stage1Name, defaultStage1Name}); got != "coreos" {
+		t.Errorf("found %s", got)
+	}
+	// Another build of the same version is not what is in the program.
+	w.imported(flyName, version, "older build")
+	if got := w.note(stage1Choice{stage1Name, flyName}); got != "fly" {
+		t.Errorf("found %s", got)
+	}
+	// An older version is.
+	w.imported(flyName, "1.0.0", "older")
+	if got := w.note(stage1Choice{stage1Name, flyName + ":1.0.0"}); got != "older" {
+		t.Errorf("found %s", got)
+	}
+	// A file in the directory is meant by its name.
+	w.Global.Insecure.Image = true
+	w.write(filepath.Join(w.Stage1Images, "stage1-fly.aci"), w.image(flyName, version, "installed"))
+	if got := w.note(stage1Choice{stage1FromDir, "stage1-fly.aci"}); got != "installed" {
+		t.Errorf("found %s", got)
+	}
+	if _, err := w.find(stage1Choice{stage1FromDir, "stage1-kvm.aci"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is nowhere: %v", err)
+	}
+}
+
+// A configuration that names an image which comes with rkt means that one.
+func TestStage1ConfiguredEmbedded(t *testing.T) {
+	w := newStage1World(t)
+	w.embed(defaultStage1Name, "coreos")
+	w.embed(flyName, "fly")
+	w.configure(`{"rktKind":"stage1","rktVersion":"v1","name":"` + flyName + `","version":"` + version + `"}`)
+	if got := w.note(stage1Choice{}); got != "fly" {
+		t.Errorf("found %s", got)
+	}
+	w.write(filepath.Join(w.Stage1Images, "stage1-fly.aci"), w.image(flyName, version, "installed"))
+	if got := w.note(stage1Choice{}); got != "installed" {
+		t.Errorf("found %s", got)
+	}
+}
+
+func (w *stage1World) imported(name, ver, note string) {
+	w.t.Helper()
+	store, err := w.Images(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := store.ImportACI(w.t.Context(), bytes.NewReader(w.image(name, ver, note)), imagestore.ImportOptions{}); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
