@@ -74,6 +74,20 @@ func Open(dir string) (*Tree, error) {
 	return &Tree{root: root}, nil
 }
 
+// OpenCopy is Open for a directory that may be a mount which the calling
+// process's user namespace has no say in: it copies it, with what is mounted
+// below, so that the top of the tree is its own (mount_namespaces(7), "locked").
+func OpenCopy(dir string) (*Tree, error) {
+	if err := bindOntoItself(dir); err != nil {
+		return nil, err
+	}
+	root, err := inroot.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{root: root}, nil
+}
+
 func bindOntoItself(dir string) error {
 	s, err := Clone(dir, true)
 	if err != nil {
@@ -136,6 +150,29 @@ func (vs Volumes) Close() {
 			_ = v.fill.Close()
 		}
 	}
+}
+
+// Device is a device node that a volume is.
+type Device struct {
+	Block        bool
+	Major, Minor uint32
+	ReadOnly     bool
+}
+
+// Devices are the device nodes among the volumes: what was copied, not what a
+// name leads to by now.
+func (vs Volumes) Devices() (all []Device, err error) {
+	for _, v := range vs {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(v.source.f.Fd()), &st); err != nil {
+			return nil, fmt.Errorf("volume %s: %w", v.mount.Volume, err)
+		}
+		kind := st.Mode & unix.S_IFMT
+		if kind == unix.S_IFBLK || kind == unix.S_IFCHR {
+			all = append(all, Device{kind == unix.S_IFBLK, unix.Major(st.Rdev), unix.Minor(st.Rdev), v.mount.ReadOnly})
+		}
+	}
+	return all, nil
 }
 
 // CloneVolumes copies the sources of the plan. shared is the directory of the

@@ -43,7 +43,7 @@ func Clone(path string, recursive bool) (*Source, error) {
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, flags)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		return nil, &missingError{path: path, err: err}
+		return nil, &MissingError{path: path, err: err}
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "copy mount", Path: path, Err: err}
@@ -81,17 +81,17 @@ func newSource(fd int, name string) (*Source, error) {
 	return s, nil
 }
 
-// missingError is a source that is not there; its text is part of the contract.
-type missingError struct {
+// MissingError is a source that is not there; its text is part of the contract.
+type MissingError struct {
 	path string
 	err  error
 }
 
-func (e *missingError) Error() string {
+func (e *MissingError) Error() string {
 	return "Failed to stat " + e.path + ": " + program.Strerror(e.err)
 }
 
-func (e *missingError) Unwrap() error { return e.err }
+func (e *MissingError) Unwrap() error { return e.err }
 
 // Close drops the copy if it was not put anywhere.
 func (s *Source) Close() error { return s.f.Close() }

@@ -149,6 +149,10 @@ func parseID(s string) (int, error) {
 func owner(root *inroot.Root, q Request, kind, name string) (int, error) {
 	st, err := root.Lstat(name)
 	if err != nil {
+		var p *fs.PathError
+		if errors.As(err, &p) { // the caller quotes the path
+			err = p.Err
+		}
 		return 0, err
 	}
 	id := st.Uid

@@ -89,7 +89,7 @@ func TestRefused(t *testing.T) {
 		{"99999999999999999999999", "0", `user "99999999999999999999999": ID is out of range`, ErrRange},
 		{"0", "-0", `group "-0": ID is out of range`, ErrRange},
 		{"", "0", "user is required", nil},
-		{"0", "/nothing", `group "/nothing": open /nothing: no such file or directory`, os.ErrNotExist},
+		{"0", "/nothing", `group "/nothing": no such file or directory`, os.ErrNotExist},
 	} {
 		_, err := Resolve(r, Request{User: tt.user, Group: tt.group})
 		if err == nil || err.Error() != tt.want || (tt.is != nil && !errors.Is(err, tt.is)) {

@@ -21,6 +21,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -30,6 +31,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/caps"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/profile"
+	"github.com/rkt/rkt/v2/pkg/seccomp"
 )
 
 // listenStart is the first descriptor of socket activation (sd_listen_fds(3)).
@@ -51,6 +53,9 @@ type Program struct {
 	Env     []string
 	// Keep are descriptors above 2 that the program gets.
 	Keep []int
+	// Status is the exit status if the program cannot be executed and a filter is
+	// in force already; 0: that of every failure of rkt.
+	Status int
 }
 
 // Umask is the file mode mask of every app.
@@ -65,6 +70,9 @@ func Exec(p *profile.Profile, prog Program) error {
 	if err := enterRoot(prog); err != nil {
 		return err
 	}
+	if err := label(p.Label); err != nil {
+		return err
+	}
 	if err := keepOnly(prog.Keep); err != nil {
 		return err
 	}
@@ -75,7 +83,7 @@ func Exec(p *profile.Profile, prog Program) error {
 	if err := drop(p); err != nil {
 		return err
 	}
-	return execute(prog, filter)
+	return execute(p, prog, filter)
 }
 
 // Join puts the process under the limits that do not depend on its root.
@@ -151,10 +159,36 @@ func enterRoot(prog Program) error {
 			return fmt.Errorf("change the root: %w", err)
 		}
 	}
-	if err := unix.Chdir(prog.WorkDir); err != nil {
+	if err := workDir(prog.WorkDir); err != nil {
 		return fmt.Errorf("can't change to working directory %q: %w", prog.WorkDir, err)
 	}
+	return ownFile(prog.Path)
+}
+
+// ownFile refuses a program that is reached through a link of procfs, such as
+// /proc/self/exe: that is this program, not the app's (CVE-2019-5736). What else
+// may be wrong with the program is for execve to say.
+func ownFile(path string) error {
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS})
+	if errors.Is(err, unix.ELOOP) {
+		return fmt.Errorf("%w %q: it leads through a link that is no file of the app", ErrExecute, path)
+	}
+	if err == nil {
+		_ = unix.Close(fd)
+	}
 	return nil
+}
+
+// workDir changes the working directory. It does not follow links of procfs,
+// which lead to wherever a descriptor of this process is open (CVE-2024-21626).
+func workDir(dir string) error {
+	fd, err := unix.Openat2(unix.AT_FDCWD, dir, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fchdir(fd), unix.Close(fd))
 }
 
 // Pivot makes a directory, which is a mount point, the root of the calling
@@ -186,6 +220,17 @@ func keepOnly(keep []int) error {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			return fmt.Errorf("keep descriptor %d: %w", fd, err)
 		}
+	}
+	return nil
+}
+
+// label makes the next execve of this thread enter an SELinux domain.
+func label(context string) error {
+	if context == "" {
+		return nil
+	}
+	if err := os.WriteFile("/proc/thread-self/attr/exec", []byte(context), 0); err != nil {
+		return fmt.Errorf("SELinux label %q: %w", context, err)
 	}
 	return nil
 }
@@ -239,7 +284,7 @@ func compile(p *profile.Profile) (loader, error) {
 	return prog, nil
 }
 
-func execute(prog Program, filter loader) error {
+func execute(p *profile.Profile, prog Program, filter loader) error {
 	argv := append([]string{prog.Path}, prog.Args...)
 	if filter == nil {
 		return fmt.Errorf("%w %q: %w", ErrExecute, prog.Path, syscall.Exec(prog.Path, argv, prog.Env))
@@ -250,14 +295,38 @@ func execute(prog Program, filter loader) error {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return fmt.Errorf("%w %q: %w", ErrExecute, prog.Path, err)
 	}
+	text := fmt.Sprintf("%v %q: ", ErrExecute, prog.Path)
+	if !mayWrite(p.Seccomp) {
+		text = ""
+	}
+	status, pid := uintptr(prog.Status), uintptr(os.Getpid())
+	if status == 0 {
+		status = statusFailed
+	}
 	if err := filter.Load(); err != nil {
 		return err
 	}
 	// From here on the thread may do what the filter allows and nothing else:
-	// no allocation, no scheduler, no error text.
-	_, _, _ = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&env[0])))
-	for {
-		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, statusFailed, 0, 0)
+	// no allocation, no scheduler.
+	_, _, e := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&args[0])), uintptr(unsafe.Pointer(&env[0])))
+	if text != "" {
+		complain(text)
+		complain(e.Error()) // out of a table
+		complain("\n")
+	}
+	for { // until one of them is allowed
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, status, 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_KILL, pid, uintptr(unix.SIGKILL), 0)
 		runtime.KeepAlive(prog)
 	}
+}
+
+// mayWrite tells whether a filter lets a process write to what is open.
+func mayWrite(p *seccomp.Policy) bool {
+	return slices.Contains(p.Calls, "write") == (p.Mode == seccomp.Retain)
+}
+
+// complain writes to standard error.
+func complain(text string) {
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, 2, uintptr(unsafe.Pointer(unsafe.StringData(text))), uintptr(len(text)))
 }

@@ -25,6 +25,9 @@ type Options struct {
 	Interactive         bool
 	// Recursive is what a host volume is that does not say.
 	Recursive bool
+	// OwnNet and OwnIPC tell that these namespaces are the pod's, not the host's:
+	// only then may it have their kernel parameters.
+	OwnNet, OwnIPC bool
 	// CopyUpAll fills the implicit volumes of every image, not only of those
 	// that were converted from docker.
 	CopyUpAll bool
@@ -61,6 +64,8 @@ type App struct {
 
 	Limits *isolator.Plan
 	Mounts appmount.Plan
+
+	noNewPrivs Origin // of the isolator, if it is on
 
 	Bounding       caps.Set // what the app may ever have
 	BoundingOrigin Origin
@@ -101,14 +106,14 @@ func New(m *appc.PodManifest, images map[appc.Name]*appc.ImageManifest, o Option
 	}
 	p := &Pod{}
 	var err error
-	if p.Limits, err = isolator.Parse(isolator.Mark(m.Isolators, nil)); err != nil {
-		return nil, fmt.Errorf("pod: %w", err)
-	}
-	if w := p.Limits; w.CPUShares != nil || w.OOMScoreAdj != nil || w.Caps != nil || w.Seccomp != nil || w.NoNewPrivs {
-		return nil, errors.New("the pod manifest has isolators of the pod that are for apps only")
+	if p.Limits, err = isolator.ParsePod(m.Isolators); err != nil {
+		return nil, err
 	}
 	if len(p.Limits.Other) > 0 {
 		return nil, &UnsupportedError{Isolator: p.Limits.Other[0].Name}
+	}
+	if err := p.Limits.CheckSysctls(isolator.Namespaces{Net: o.OwnNet, IPC: o.OwnIPC}); err != nil {
+		return nil, err
 	}
 	for i := range m.Apps {
 		a, err := NewApp(&m.Apps[i], images[m.Apps[i].Name], m.Volumes, o)
@@ -199,9 +204,11 @@ func (a *App) isolators(Options) (err error) {
 	if a.Image.App != nil {
 		own = a.Image.App.Isolators
 	}
-	if a.Limits, err = isolator.Parse(isolator.Mark(a.App.Isolators, own)); err != nil {
+	items := isolator.Mark(a.App.Isolators, own)
+	if a.Limits, err = isolator.Parse(items); err != nil {
 		return err
 	}
+	a.noNewPrivs = askedBy(items, isolator.NoNewPrivs)
 	for _, item := range a.Limits.Other {
 		if item.Origin != isolator.FromImage || !strings.HasPrefix(string(item.Name), "resource/") {
 			return &UnsupportedError{Isolator: item.Name}
@@ -249,7 +256,7 @@ func origin(o isolator.Origin) Origin {
 // second result says why.
 func (a *App) NoNewPrivs(uid int) (bool, Origin) {
 	if a.Limits.NoNewPrivs {
-		return true, FromUser
+		return true, a.noNewPrivs
 	}
 	if a.Filter != nil && uid != 0 {
 		return true, FromUID

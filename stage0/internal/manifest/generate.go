@@ -5,6 +5,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
@@ -68,6 +69,9 @@ func Generate(c Config, apps []App, images []Image) (*appc.PodManifest, error) {
 	}
 	if err := checkPorts(m.Ports, sections); err != nil {
 		return nil, err
+	}
+	if err := checkText(reflect.ValueOf(m)); err != nil {
+		return nil, fmt.Errorf("pod manifest: %w", err)
 	}
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("pod manifest: %w", err)

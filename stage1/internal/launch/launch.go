@@ -131,7 +131,7 @@ func (s *start) launch() error {
 		return err
 	}
 	return s.execute(s.prof, confine.Program{
-		WorkDir: st.WorkDir, Path: st.Exec[0], Args: st.Exec[1:], Env: s.environ(), Keep: activated(),
+		WorkDir: st.WorkDir, Path: st.Exec[0], Args: st.Exec[1:], Env: s.environ(), Keep: activated(), Status: StatusExec,
 	})
 }
 
@@ -185,7 +185,11 @@ func (s *start) mount() error {
 			return err
 		}
 	}
-	tree, err := approot.Open("/" + filepath.Join(poddir.AppRootfs(s.prof.App)))
+	open := approot.Open
+	if st.UserShift != 0 {
+		open = approot.OpenCopy
+	}
+	tree, err := open("/" + filepath.Join(poddir.AppRootfs(s.prof.App)))
 	if err != nil {
 		return err
 	}

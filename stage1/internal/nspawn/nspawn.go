@@ -45,6 +45,9 @@ type Call struct {
 	Debug        bool
 }
 
+// maxHostname is the longest host name Linux knows.
+const maxHostname = 64
+
 // Name is what the pod is called: machine name and default host name.
 func Name(id poddir.UUID) string { return "rkt-" + id.String() }
 
@@ -71,7 +74,10 @@ func (c Call) Argv() []string {
 		add("--console=passive", "--quiet")
 	}
 	when(c.PrivateUsers != "", "--private-users="+c.PrivateUsers, "--private-users-ownership=off")
-	add("--uuid="+c.UUID.String(), "--machine="+Name(c.UUID), "--hostname="+c.Hostname, "--directory="+c.Root)
+	add("--uuid="+c.UUID.String(), "--machine="+Name(c.UUID))
+	// One that systemd-nspawn refuses is set later, before the first app.
+	when(isHostname(c.Hostname), "--hostname="+c.Hostname)
+	add("--directory=" + c.Root)
 	switch names := c.Caps.Names(); {
 	case c.AllCaps:
 		add("--capability=all")
@@ -85,6 +91,26 @@ func (c Call) Argv() []string {
 		add("--log-target=null", "--show-status=0")
 	}
 	return argv
+}
+
+// isHostname tells whether a host name is one for systemd, which is stricter
+// than the kernel (hostname(7), "hostname_is_valid" of systemd): words of
+// letters, digits and inner dashes, with single dots between them.
+func isHostname(name string) bool {
+	if len(name) > maxHostname {
+		return false
+	}
+	for word := range strings.SplitSeq(name, ".") {
+		if word == "" || word[0] == '-' || word[len(word)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(word) {
+			if c != '-' && !('0' <= c && c <= '9') && !('a' <= c && c <= 'z') && !('A' <= c && c <= 'Z') {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func yesNo(b bool) string {

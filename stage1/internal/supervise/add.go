@@ -92,6 +92,9 @@ func (r *Running) Add(name string) error {
 		return err
 	}
 	defer volumes.Close()
+	if a.devices, err = deviceRules(volumes); err != nil {
+		return err
+	}
 	if err := p.limitApp(name); err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ type Bus struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when some unit has changed, then made anew
+	// last is what signals have said of services: systemd forgets a unit that
+	// has ended without failure, and what it said of it.
+	last map[dbus.ObjectPath]UnitState
 }
 
 // newBus speaks over a connection that a process inside the pod has made:
@@ -59,19 +62,52 @@ func newBus(f *os.File) (*Bus, error) {
 	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("0")}); err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the systemd of the pod: %w", err), conn.Close())
 	}
-	b := &Bus{conn: conn, changed: make(chan struct{})}
+	b := &Bus{conn: conn, changed: make(chan struct{}), last: map[dbus.ObjectPath]UnitState{}}
 	const most = 64
 	signals := make(chan *dbus.Signal, most)
 	conn.Signal(signals)
 	go func() {
-		for range signals {
+		for sig := range signals {
 			b.mu.Lock()
+			b.remember(sig)
 			close(b.changed)
 			b.changed = make(chan struct{})
 			b.mu.Unlock()
 		}
 	}()
 	return b, nil
+}
+
+// remember keeps what a signal says about the main process of a service.
+// Called with the lock held.
+func (b *Bus) remember(sig *dbus.Signal) {
+	if sig.Name != busProps+".PropertiesChanged" || len(sig.Body) < 2 {
+		return
+	}
+	kind, _ := sig.Body[0].(string)
+	props, _ := sig.Body[1].(map[string]dbus.Variant)
+	if kind != busService || props == nil {
+		return
+	}
+	u := b.last[sig.Path]
+	u.read(props)
+	b.last[sig.Path] = u
+}
+
+// read takes over what properties say.
+func (u *UnitState) read(service map[string]dbus.Variant) {
+	if v, ok := service["Result"].Value().(string); ok {
+		u.Result = v
+	}
+	if v, ok := service["ExecMainPID"].Value().(uint32); ok {
+		u.PID = v
+	}
+	if v, ok := service["ExecMainCode"].Value().(int32); ok {
+		u.Code = v
+	}
+	if v, ok := service["ExecMainStatus"].Value().(int32); ok {
+		u.Status = v
+	}
 }
 
 // DialerName is what the program calls itself that DialBus starts inside a pod.
@@ -206,7 +242,6 @@ type UnitState struct {
 	// Code and Status are those of waitid(2): CLD_EXITED and a status, or
 	// CLD_KILLED, CLD_DUMPED and a signal. Code 0: it has not ended.
 	Code, Status int32
-	// Control is the status of the handler or helper that failed, if one did.
 }
 
 // Done tells whether nothing of the service runs any more.
@@ -218,19 +253,26 @@ func (b *Bus) Unit(ctx context.Context, unit string) (UnitState, error) {
 	ctx, cancel := context.WithTimeout(ctx, busPatience)
 	defer cancel()
 	path := unitPath(unit)
-	var service map[string]dbus.Variant
-	if err := b.call(ctx, path, busProps+".GetAll", busService).Store(&service); err != nil {
-		return u, fmt.Errorf("state of unit %s: %w", unit, err)
-	}
+	// In this order: what is asked after the state says that the unit has ended
+	// is how it has ended.
 	var active dbus.Variant
 	if err := b.call(ctx, path, busProps+".Get", busUnit, "ActiveState").Store(&active); err != nil {
 		return u, fmt.Errorf("state of unit %s: %w", unit, err)
 	}
+	var service map[string]dbus.Variant
+	if err := b.call(ctx, path, busProps+".GetAll", busService).Store(&service); err != nil {
+		return u, fmt.Errorf("state of unit %s: %w", unit, err)
+	}
 	u.Active, _ = active.Value().(string)
-	u.Result, _ = service["Result"].Value().(string)
-	u.PID, _ = service["ExecMainPID"].Value().(uint32)
-	u.Code, _ = service["ExecMainCode"].Value().(int32)
-	u.Status, _ = service["ExecMainStatus"].Value().(int32)
+	u.read(service)
+	if u.PID == 0 { // never started, or forgotten
+		b.mu.Lock()
+		if last, ok := b.last[path]; ok {
+			last.Active = u.Active
+			u = last
+		}
+		b.mu.Unlock()
+	}
 	return u, nil
 }
 

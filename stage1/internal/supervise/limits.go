@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
@@ -99,10 +100,27 @@ func (p *pod) limitApp(name string) error {
 	if err != nil || p.cgroup.Whole() {
 		return err
 	}
-	if a.v1, err = p.cgroup.MakeApp(name, l); err != nil {
+	a.v1, err = p.cgroup.MakeApp(name, l)
+	var missing *cgroup.NoControllerError
+	if errors.As(err, &missing) && p.fromImage(a.plan.Limits, missing.Controller) {
+		// The controller is there, but not this part of it.
+		say("warning: app %q: the host cannot apply a limit of the image, skipping: %v", name, err)
+		all := slices.DeleteFunc(wants(a.plan.Limits), func(w want) bool { return w.controller == missing.Controller })
+		if l, err = p.possible(all, name); err == nil {
+			a.v1, err = p.cgroup.MakeApp(name, l)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("limits of app %q: %w", name, err)
 	}
 	return nil
+}
+
+// fromImage tells whether nobody but the image asks for limits of a controller.
+func (p *pod) fromImage(l *isolator.Plan, controller string) bool {
+	return !slices.ContainsFunc(wants(l), func(w want) bool {
+		return w.controller == controller && w.origin == isolator.FromUser
+	})
 }
 
 // possible joins the limits that the host can enforce. One that it cannot is an

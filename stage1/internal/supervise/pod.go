@@ -18,12 +18,14 @@ import (
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/confine"
+	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/idmap"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/podplan"
 	"github.com/rkt/rkt/v2/pkg/profile"
+	"github.com/rkt/rkt/v2/stage1/internal/inside"
 	"github.com/rkt/rkt/v2/stage1/internal/nspawn"
 	"github.com/rkt/rkt/v2/stage1/internal/units"
 )
@@ -44,6 +46,7 @@ type pod struct {
 	cgroup   *cgroup.Pod
 	noNet    bool // loopback only
 	hostNet  bool
+	guard    *inside.Guard // nil in programs that are not the supervisor
 }
 
 // users is the user namespace of the pod; the zero value means the host's.
@@ -53,8 +56,9 @@ type users struct{ shift, count uint32 }
 type app struct {
 	plan *podplan.App
 	prof *profile.Profile // as launch gets it
-	root string           // of its file system, relative to the pod directory
 	v1   []string         // cgroup directories of its limits
+	// devices are those that its volumes are.
+	devices []devfilter.Rule
 }
 
 // say prints a line for the person.
@@ -63,6 +67,7 @@ func say(format string, args ...any) {
 }
 
 // load reads everything that decides the pod, and refuses what cannot be done.
+// With an error, too, it returns a pod if there is a guard to end.
 func load(argv []string) (*pod, error) {
 	r, err := entrypoint.ParseRun(argv)
 	if err != nil {
@@ -74,32 +79,35 @@ func load(argv []string) (*pod, error) {
 	}
 	unix.CloseOnExec(vars.LockFD)
 	p := &pod{call: r, vars: vars, apps: map[string]*app{}}
-	if p.rlimits, err = confine.Rlimits(); err != nil {
+	if p.guard, err = inside.StartGuard(vars.LockFD); err != nil {
 		return nil, err
+	}
+	if p.rlimits, err = confine.Rlimits(); err != nil {
+		return p, err
 	}
 	switch r.IPC {
 	case "", "auto", "private", "parent":
 	default:
-		return nil, fmt.Errorf("unknown value for --ipc parameter: %v", r.IPC)
+		return p, fmt.Errorf("unknown value for --ipc parameter: %v", r.IPC)
 	}
 	if err := p.parseUsers(); err != nil {
-		return nil, err
+		return p, err
 	}
 	if err := p.parseNet(); err != nil {
-		return nil, err
+		return p, err
 	}
 	if p.call.Hostname == "" {
 		p.call.Hostname = nspawn.Name(r.UUID)
 	}
 	// Before any file of the pod is touched: its mounts are not the host's.
 	if err := approot.Isolate(); err != nil {
-		return nil, err
+		return p, err
 	}
 	if p.s1, err = os.OpenRoot(poddir.Stage1Rootfs); err != nil {
-		return nil, fmt.Errorf("open stage1: %w", err)
+		return p, fmt.Errorf("open stage1: %w", err)
 	}
 	if p.flavor, err = p.s1.Readlink("flavor"); err != nil {
-		return nil, fmt.Errorf("flavor of stage1: %w", err)
+		return p, fmt.Errorf("flavor of stage1: %w", err)
 	}
 	return p, p.loadManifests()
 }
@@ -193,6 +201,8 @@ func (p *pod) options() podplan.Options {
 		Interactive:         p.call.Interactive,
 		Recursive:           true,
 		CopyUpAll:           false,
+		OwnNet:              !p.hostNet,
+		OwnIPC:              p.call.IPC != "parent",
 	}
 }
 

@@ -292,7 +292,7 @@ func (s *supervisor) setNamespaces(leader int) error {
 			}
 		}
 		for _, k := range s.pod.plan.Limits.Sysctls {
-			file := "/proc/sys/" + strings.ReplaceAll(k.Name, ".", "/")
+			file := "/proc/sys/" + k.Path()
 			if err := os.WriteFile(file, []byte(k.Value), 0); err != nil {
 				return fmt.Errorf("set the kernel parameter %s: %w", k.Name, err)
 			}
@@ -372,10 +372,13 @@ func (s *supervisor) await(a *proc) {
 	bus := s.bus
 	s.mu.Unlock()
 	u, err := bus.Wait(s.ctx, units.Service(a.name), func(u UnitState) bool {
-		return u.Done() && (u.PID == uint32(a.podPID) || u.PID == 0)
+		return u.Done() && (u.PID == uint32(a.podPID) || u.PID == 0) && (u.Code != 0 || u.PID == 0)
 	})
 	if err != nil {
-		if s.ctx.Err() == nil {
+		s.mu.Lock()
+		ended := s.ended
+		s.mu.Unlock()
+		if s.ctx.Err() == nil && !ended {
 			say("stage1: app %q: %v", a.name, err)
 			s.kill(statusSetup)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -14,8 +15,10 @@ import (
 	"github.com/rkt/rkt/v2/pkg/approot"
 	"github.com/rkt/rkt/v2/pkg/appuser"
 	"github.com/rkt/rkt/v2/pkg/caps"
+	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/idmap"
 	"github.com/rkt/rkt/v2/pkg/inroot"
+	"github.com/rkt/rkt/v2/pkg/isolator"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/podplan"
 	"github.com/rkt/rkt/v2/pkg/profile"
@@ -45,8 +48,31 @@ func (p *pod) assemble(a *app, name string) error {
 	for _, w := range a.plan.Mounts.Warnings {
 		say("%s", w)
 	}
-	tree.IDMap = p.idmap()
-	return tree.Volumes(a.plan.Mounts, poddir.SharedVolumes, func(line string) { say("%s", line) })
+	volumes, err := approot.CloneVolumes(a.plan.Mounts, poddir.SharedVolumes, p.idmap())
+	if err != nil {
+		return err
+	}
+	defer volumes.Close()
+	if a.devices, err = deviceRules(volumes); err != nil {
+		return err
+	}
+	return tree.PutVolumes(volumes, func(line string) { say("%s", line) })
+}
+
+// deviceRules let an app use the devices that its volumes are.
+func deviceRules(volumes approot.Volumes) (rules []devfilter.Rule, err error) {
+	devices, err := volumes.Devices()
+	for _, d := range devices {
+		r := devfilter.Rule{Type: devfilter.Char, Major: int64(d.Major), Minor: int64(d.Minor), Access: "rw"}
+		if d.Block {
+			r.Type = devfilter.Block
+		}
+		if d.ReadOnly {
+			r.Access = "r"
+		}
+		rules = append(rules, r)
+	}
+	return rules, err
 }
 
 // idmap shows the volumes of a pod with a user namespace with the pod's owners.
@@ -111,17 +137,22 @@ func (p *pod) resolve(a *podplan.App, dir string) (*profile.Profile, error) {
 	prof := &profile.Profile{
 		App: a.Name.String(), UID: ids.UID, GID: ids.GID, Groups: ids.Groups,
 		Environment: appenv.List(env), Bounding: &bounding, Seccomp: a.Filter,
-		Rlimits: p.appRlimits(a),
 		Start: &profile.Start{
 			Exec: append([]string{file}, a.App.Exec[1:]...), WorkDir: workDir,
 			PreStart: a.Handlers(appc.PreStart), PostStop: a.Handlers(appc.PostStop),
 			ReadOnly: a.Runtime.ReadOnlyRootFS, HostPaths: a.Masks == nil,
 			KeepSys: a.Mounts.Below("/sys"), WholeSys: p.users.count != 0 || p.cgroupWhole(),
 			TTY: a.HasTTY(), Interactive: p.call.Interactive,
-			PodCaps: p.podCaps(), PodCalls: p.extraCalls(), UserShift: p.users.shift,
+			Devices: p.apps[a.Name.String()].devices, PodCaps: p.podCaps(), PodCalls: p.extraCalls(), UserShift: p.users.shift,
 		},
 	}
 	prof.NoNewPrivs, _ = a.NoNewPrivs(ids.UID)
+	if prof.Rlimits, err = p.appRlimits(a); err != nil {
+		return nil, err
+	}
+	if prof.Label, err = p.label(a); err != nil {
+		return nil, err
+	}
 	if a.Masks != nil {
 		prof.Start.ReadOnlyPaths, prof.Start.HiddenPaths = a.Masks.ReadOnly, a.Masks.Inaccessible
 	}
@@ -147,15 +178,46 @@ func (p *pod) podCapsOf(kept caps.Set) caps.Set {
 	return nspawn.Default | kept
 }
 
-// appRlimits are those of rkt's caller with the app's own in their place.
-func (p *pod) appRlimits(a *podplan.App) []profile.Rlimit {
-	limits := append([]profile.Rlimit(nil), p.rlimits...)
+// appRlimits are those of rkt's caller with the app's own in their place. Only
+// a person may go above the caller's hard limits, and that takes
+// CAP_SYS_RESOURCE.
+func (p *pod) appRlimits(a *podplan.App) ([]profile.Rlimit, error) {
+	limits := slices.Clone(p.rlimits)
 	for _, l := range a.Limits.Rlimits {
-		if l.Resource >= 0 && l.Resource < len(limits) {
-			limits[l.Resource] = profile.Rlimit{Cur: l.Soft, Max: l.Hard}
+		if l.Resource < 0 || l.Resource >= len(limits) {
+			return nil, fmt.Errorf("isolator %s: no resource %s", isolator.Rlimits, l.Name)
 		}
+		own := limits[l.Resource]
+		switch {
+		case l.Hard <= own.Max:
+		case l.Origin == isolator.FromImage:
+			say("warning: app %q: %s isolator: %s is above the hard limit of rkt itself, which stays", a.Name, isolator.Rlimits, l.Name)
+			l.Soft, l.Hard = min(l.Soft, own.Max), own.Max
+		default:
+			// The supervisor gets it, too: what it starts may then have it.
+			if err := unix.Prlimit(0, l.Resource, &unix.Rlimit{Cur: own.Cur, Max: l.Hard}, nil); err != nil {
+				return nil, fmt.Errorf("cannot apply the isolator %s: %s: %w: it is above the hard limit of rkt itself", isolator.Rlimits, l.Name, err)
+			}
+		}
+		limits[l.Resource] = profile.Rlimit{Cur: l.Soft, Max: l.Hard}
 	}
-	return limits
+	return limits, nil
+}
+
+// label is the SELinux label of the app's processes, where the host has SELinux.
+func (p *pod) label(a *podplan.App) (string, error) {
+	c := a.Limits.SELinux
+	if c == nil {
+		return "", nil
+	}
+	if !exists("/sys/fs/selinux/enforce") {
+		if c.Origin == isolator.FromUser {
+			return "", fmt.Errorf("cannot apply the isolator %s: the host has no SELinux", isolator.SELinuxContext)
+		}
+		say("warning: app %q: %s isolator set but the host has no SELinux, skipping", a.Name, isolator.SELinuxContext)
+		return "", nil
+	}
+	return c.User + ":" + c.Role + ":" + c.Type + ":" + c.Level, nil
 }
 
 func (p *pod) cgroupWhole() bool { return p.cgroup != nil && p.cgroup.Whole() }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/pkg/approot"
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/journal"
@@ -39,10 +41,18 @@ func (e StatusError) Error() string { return "exit status " + strconv.Itoa(int(e
 // Run is the run entrypoint. It returns when the pod has ended.
 func Run(argv []string) error {
 	p, err := load(argv)
+	if p != nil {
+		defer p.guard.End()
+	}
 	if err != nil {
 		return err
 	}
 	if err := p.prepare(); err != nil {
+		var missing *approot.MissingError
+		if errors.As(err, &missing) {
+			say("stage1: %v", err)
+			return StatusError(statusSetup) // as systemd-nspawn has it
+		}
 		return err
 	}
 	s, err := newSupervisor(p)
@@ -124,7 +134,7 @@ func (p *pod) openLog() (*log, error) {
 	l := &log{out: os.Stdout}
 	err := p.asPodRoot(func() (err error) {
 		l.journal, err = journal.OpenPod(filepath.Join(poddir.Stage1Rootfs, poddir.JournalDir), journal.Pod{
-			UUID: p.call.UUID.String(), MachineID: parseID(p.machineID()), BootID: bootID(), Hostname: p.call.Hostname, GID: -1,
+			UUID: p.call.UUID.String(), MachineID: parseID(p.machineID()), BootID: bootID(), Hostname: p.call.Hostname, GID: p.journalGroup(),
 		})
 		return err
 	})
@@ -133,6 +143,24 @@ func (p *pod) openLog() (*log, error) {
 		l.journal = nil
 	}
 	return l, nil
+}
+
+// journalGroup is the group whose members may read journals. In a user
+// namespace it is nobody's.
+func (p *pod) journalGroup() int {
+	const groupName = "rkt"
+	if p.users.count != 0 {
+		return -1
+	}
+	g, err := user.LookupGroup(groupName)
+	if err != nil {
+		return -1
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return -1
+	}
+	return gid
 }
 
 func parseID(hex string) (id [16]byte) {
@@ -226,23 +254,36 @@ func (s *supervisor) stopAll() {
 		s.close()
 		return
 	}
-	names := s.names()
+	names := s.unfinished()
 	bus := s.bus
 	go func() {
 		for _, name := range names {
 			if err := bus.Stop(s.ctx, units.Service(name)); err != nil && !errors.Is(err, ErrNoUnit) {
-				s.mu.Lock()
-				s.close()
-				s.mu.Unlock()
+				s.failStop(name, err)
 				return
 			}
 		}
 	}()
 }
 
-func (s *supervisor) names() (names []string) {
-	for name := range s.apps {
-		names = append(names, name)
+// failStop ends a pod whose systemd does not do what it is told.
+func (s *supervisor) failStop(name string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	say("stage1: app %q cannot be stopped in order: %v", name, err)
+	s.close()
+}
+
+// unfinished are the apps that run or may still be started. Called with the
+// lock held.
+func (s *supervisor) unfinished() (names []string) {
+	for name, a := range s.apps {
+		if !a.ended {
+			names = append(names, name)
+		}
 	}
 	for _, name := range s.pod.order {
 		if s.apps[name] == nil {
@@ -329,7 +370,7 @@ func (s *supervisor) flushJournald(bus *Bus) {
 	const unit = "systemd-journald.service"
 	ctx, cancel := context.WithTimeout(s.ctx, outputPatience)
 	defer cancel()
-	u, err := bus.Unit(ctx, unit)
+	u, err := bus.Wait(ctx, unit, func(u UnitState) bool { return u.Active != "activating" })
 	if err != nil || u.Active != "active" {
 		return
 	}
@@ -395,6 +436,11 @@ func (s *supervisor) setLeader(pid int) {
 	}
 	s.mu.Unlock()
 	if known {
+		return
+	}
+	if err := s.pod.guard.Protect(pid); err != nil {
+		say("stage1: %v", err)
+		s.kill(statusSetup)
 		return
 	}
 	if err := atomicfile.WriteNoSync(poddir.PID, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
