@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package stage0 has the verbs of pods: Prepare makes one from images, Run
-// becomes its stage1 by exec, Enter, Stop, Export, Remove and GC do what their
-// commands say. One file per verb.
+// becomes its stage1 by exec, Enter, Attach, Stop, Export, Remove and GC do what
+// their commands say, and so do AddApp, StartApp, StopApp and RemoveApp with
+// single apps of a mutable pod. One file per verb.
 //
 // # Invariants
 //
@@ -18,9 +19,14 @@
 // that Remove and GC can delete without manual work, or a left-over in DATA/tmp
 // that GC collects.
 //
+// An app of a mutable pod comes whole or not at all: until it is complete it is
+// marked as unfinished, cannot be started, and goes with the next AddApp or
+// RemoveApp of its name.
+//
 // # Lock order
 //
-// Prepare lock, pod lock, then the locks of the stores.
+// Prepare lock, pod lock, manifest lock (of single apps), then the locks of the
+// stores. Programs of stage1 that are run under the manifest lock must not take it.
 //
 //	p, err := stage0.Prepare(ctx, stage0.PrepareConfig{Env: env, Stage1: s1, Apps: apps})
 //	if err != nil {

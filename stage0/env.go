@@ -27,6 +27,8 @@ type TreeStore interface {
 	// CopyTo copies a tree to dst, adding shift to all owners, which must be
 	// below count unless that is 0.
 	CopyTo(ctx context.Context, t treestore.Tree, dst string, shift, count uint32) error
+	// CheckOwners returns an error if an owner in a tree is not below count.
+	CheckOwners(ctx context.Context, t treestore.Tree, count uint32) error
 }
 
 // Env is what every verb gets from the command.

@@ -90,20 +90,20 @@ func (c *ExportConfig) load(ctx context.Context, p *pod.Pod, app appc.Name) (*ex
 	if x.options.ModTime, err = p.Created(); err != nil {
 		return nil, err
 	}
+	usesOverlay, err := p.UsesOverlay()
+	if err != nil {
+		return nil, err
+	}
+	if usesOverlay { // its layers have the owners of the image, whatever a user namespace made of them
+		x.layers, err = c.layers(ctx, p, app)
+		return x, err
+	}
 	raw, err := p.PrivateUsers()
 	if err != nil {
 		return nil, err
 	}
 	users, err := parseUserRange(raw)
-	if err != nil {
-		return nil, err
-	}
 	x.options.Shift, x.options.Count = users.shift, users.count
-	usesOverlay, err := p.UsesOverlay()
-	if err != nil || !usesOverlay {
-		return x, err
-	}
-	x.layers, err = c.layers(ctx, p, app)
 	return x, err
 }
 

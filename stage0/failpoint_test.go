@@ -98,3 +98,26 @@ func failAt(t *testing.T, verb, name, action string) {
 	}
 	w.wantEmpty()
 }
+
+// TestKilledWithUsers: a range is taken as long as the pod that has it is there.
+func TestKilledWithUsers(t *testing.T) {
+	needs(t)
+	for _, action := range []string{"kill", "enospc"} {
+		w := newWorld(t)
+		cmd := w.command("prepare")
+		cmd.Env = append(cmd.Env, "RKT_TEST_USERS=1", "RKT_TEST_COPY=1", "RKT_FAILPOINT=prepare.users-recorded="+action)
+		if out, err := cmd.CombinedOutput(); err == nil {
+			t.Fatalf("%s: %s", action, out)
+		}
+		if taken, err := rangesOfPods(t.Context(), w.dir); err != nil || len(taken) != 1 {
+			t.Errorf("%s: %v, %v", action, taken, err)
+		}
+		for range 2 {
+			w.gc(nil)
+		}
+		if taken, err := rangesOfPods(t.Context(), w.dir); err != nil || len(taken) != 0 {
+			t.Errorf("%s: %v, %v", action, taken, err)
+		}
+		w.wantEmpty()
+	}
+}

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +25,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/idmap"
 	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -35,6 +38,8 @@ func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "run", "gc", "stop", "enter":
 		os.Exit(stub(filepath.Base(os.Args[0])))
+	case "podinit", "app_add", "app_rm", "app_start", "app_stop", "attach":
+		os.Exit(mutableStub(filepath.Base(os.Args[0])))
 	}
 	if verb := os.Getenv("RKT_TEST_VERB"); verb != "" {
 		if err := child(verb); err != nil {
@@ -55,6 +60,21 @@ type stubReport struct {
 	AppFile   string // content of a file of the app's image
 	Mtab      string
 	HasStage1 bool // the stage1 tree is where entrypoints expect it
+	Owners    map[string]string
+}
+
+// owners lists who owns what below a directory, as UID:GID.
+func owners(dir string) map[string]string {
+	out := map[string]string{}
+	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil && unix.Lstat(path, &st) == nil {
+			rel, _ := filepath.Rel(dir, path)
+			out[rel] = fmt.Sprintf("%d:%d", st.Uid, st.Gid)
+		}
+		return nil
+	})
+	return out
 }
 
 func stub(name string) int {
@@ -67,6 +87,7 @@ func stub(name string) int {
 	report.Mtab, _ = os.Readlink(filepath.Join(app, "etc/mtab"))
 	_, err := os.Lstat(filepath.Join(poddir.Stage1Rootfs, "run"))
 	report.HasStage1 = err == nil
+	report.Owners = owners(poddir.Stage1Rootfs)
 	if file := os.Getenv("STUB_REPORT"); file != "" {
 		out, _ := json.Marshal(report)
 		if err := os.WriteFile(file+"."+name, out, 0o644); err != nil {
@@ -94,12 +115,18 @@ func stubRun(app string) int {
 	}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, unix.SIGTERM)
+	if slices.Contains(os.Args, "--mutable") {
+		return runMutable(fd, terminated)
+	}
 	write := func(path, data string) {
-		if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
+		var st unix.Stat_t // the owner of the tree is root of the pod
+		_ = unix.Stat(filepath.Dir(path), &st)
+		if err := idmap.WithRoot(st.Uid, func() error { return os.WriteFile(path, []byte(data), 0o644) }); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
 	write(filepath.Join(app, "written"), "by the app")
+	_ = os.Chmod(filepath.Join(app, "etc", "kept"), 0o600)
 	_ = os.Remove(filepath.Join(app, "etc", "removed"))
 	write(filepath.Join(poddir.Stage1Rootfs, poddir.AppStatus("app")), os.Getenv("STUB_EXIT_RUN")+"\n")
 	write(poddir.PID, strconv.Itoa(os.Getpid())+"\n")
@@ -189,9 +216,32 @@ func (s fakeStore) CopyTo(_ context.Context, t treestore.Tree, dst string, shift
 	return exec.Command("chown", "-hR", fmt.Sprintf("%d:%d", shift, shift), dst).Run()
 }
 
+func (s fakeStore) CheckOwners(_ context.Context, t treestore.Tree, count uint32) error {
+	for _, l := range t.Lowers {
+		err := filepath.WalkDir(l, func(path string, _ fs.DirEntry, err error) error {
+			var st unix.Stat_t
+			if err := errors.Join(err, unix.Lstat(path, &st)); err != nil {
+				return err
+			}
+			if st.Uid >= count || st.Gid >= count {
+				return fmt.Errorf("%q: uid %d or gid %d are out of range %d", path, st.Uid, st.Gid, count)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 const (
 	stage1ID = appc.ImageID("sha512-1111111111111111111111111111111111111111111111111111111111111111")
 	appID    = appc.ImageID("sha512-2222222222222222222222222222222222222222222222222222222222222222")
+	// oldStage1ID is a stage1 image of an interface version, and from a time, when
+	// nothing was mapped.
+	oldStage1ID = appc.ImageID("sha512-4444444444444444444444444444444444444444444444444444444444444444")
+
 	layersID = appc.ImageID("sha512-3333333333333333333333333333333333333333333333333333333333333333")
 )
 
@@ -216,7 +266,9 @@ func newWorld(t testing.TB) *world {
 	w.image(stage1ID, "example.com/stage1", `"annotations":[
 		{"name":"coreos.com/rkt/stage1/run","value":"/run"},{"name":"coreos.com/rkt/stage1/enter","value":"/enter"},
 		{"name":"coreos.com/rkt/stage1/gc","value":"/gc"},{"name":"coreos.com/rkt/stage1/stop","value":"/stop"},
+		{"name":"coreos.com/rkt/stage1/maps-users","value":"true"},
 		{"name":"coreos.com/rkt/stage1/interface-version","value":"6"}]`)
+	w.image(oldStage1ID, "example.com/stage1", `"annotations":[{"name":"coreos.com/rkt/stage1/run","value":"/run"}]`)
 	const app = `"app":{"exec":["/bin/app"],"user":"0","group":"0"}`
 	w.image(appID, "example.com/app", app)
 	w.image(layersID, "example.com/layers", app)
@@ -354,8 +406,11 @@ func child(verb string) error {
 	if verb == "gc" {
 		return GC(ctx, GCConfig{CollectConfig: CollectConfig{Env: env}})
 	}
+	if verb == "sandbox" {
+		return sandbox(ctx, env)
+	}
 	if verb == "run" || verb == "prepare" {
-		p, err := Prepare(ctx, PrepareConfig{Env: env, Version: "2.0.0-dev", Stage1: stage1ID, Apps: []App{{Image: appID}}, NoOverlay: os.Getenv("RKT_TEST_COPY") != ""})
+		p, err := Prepare(ctx, PrepareConfig{Env: env, Version: "2.0.0-dev", Stage1: stage1ID, Apps: []App{{Image: appID}}, NoOverlay: os.Getenv("RKT_TEST_COPY") != "", PrivateUsers: os.Getenv("RKT_TEST_USERS") != ""})
 		if err != nil {
 			return err
 		}
@@ -374,9 +429,11 @@ func child(verb string) error {
 	}
 	switch verb {
 	case "run-prepared":
-		return Run(ctx, p, RunConfig{Env: env, Environ: os.Environ(), Hostname: os.Getenv("STUB_HOSTNAME")})
+		return Run(ctx, p, RunConfig{Env: env, Environ: os.Environ(), Hostname: os.Getenv("STUB_HOSTNAME"), DNS: childDNS()})
 	case "enter":
 		return Enter(ctx, p, EnterConfig{Env: env, Cmd: os.Args[2:], Environ: os.Environ()})
+	case "app-add", "app-rm", "app-start", "app-stop":
+		return appVerb(ctx, verb, p, env, os.Args[2])
 	case "rm":
 		return Remove(ctx, p, CollectConfig{Env: env})
 	case "hold":
@@ -388,6 +445,14 @@ func child(verb string) error {
 		return err
 	}
 	return fmt.Errorf("unknown verb %q", verb)
+}
+
+// childDNS makes stage0 write its DNS files if STUB_DNS is set.
+func childDNS() DNS {
+	if os.Getenv("STUB_DNS") == "" {
+		return DNS{}
+	}
+	return DNS{ResolvMode: entrypoint.ModeStage0, Servers: []string{"192.0.2.1"}, HostsMode: entrypoint.ModeStage0}
 }
 
 func put(t testing.TB, path, data string) {

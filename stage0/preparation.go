@@ -91,10 +91,13 @@ func (pr *preparation) stage1(ctx context.Context) error {
 	if err := pr.write(poddir.Stage1Manifest, raw); err != nil {
 		return err
 	}
-	if !pr.overlay {
-		if err := pr.copyTree(ctx, tree, poddir.Stage1Rootfs); err != nil {
-			return fmt.Errorf("copy stage1: %w", err)
-		}
+	if pr.overlay {
+		err = pr.checkOwners(ctx, tree)
+	} else {
+		err = pr.copyTree(ctx, tree, poddir.Stage1Rootfs)
+	}
+	if err != nil {
+		return fmt.Errorf("place stage1: %w", err)
 	}
 	if err := pr.write(poddir.Stage1TreeStoreID, []byte(tree.ID)); err != nil {
 		return err
@@ -104,6 +107,15 @@ func (pr *preparation) stage1(ctx context.Context) error {
 
 func (pr *preparation) copyTree(ctx context.Context, t treestore.Tree, rel string) error {
 	return pr.Trees.CopyTo(ctx, t, filepath.Join(pr.dir, rel), pr.users.shift, pr.users.count)
+}
+
+// checkOwners refuses a tree with owners that a pod with a user namespace does
+// not have. Copying one finds them by itself.
+func (pr *preparation) checkOwners(ctx context.Context, t treestore.Tree) error {
+	if !pr.PrivateUsers {
+		return nil
+	}
+	return pr.Trees.CheckOwners(ctx, t, pr.users.count)
 }
 
 func (pr *preparation) apps(ctx context.Context) error {
@@ -162,6 +174,9 @@ func (pr *preparation) app(ctx context.Context, name appc.Name, img manifest.Ima
 		return fmt.Errorf("error rendering image %s: %w", img.ID.Key(), err)
 	}
 	if pr.overlay {
+		if err := pr.checkOwners(ctx, tree); err != nil {
+			return fmt.Errorf("image of app %q: %w", name, err)
+		}
 		err = pr.write(poddir.AppInfoTreeStoreID(name.String()), []byte(tree.ID))
 	} else {
 		err = pr.copyApp(ctx, name, raw, tree)

@@ -42,6 +42,7 @@ type PrepareConfig struct {
 	InheritEnv []string         // os.Environ() with --inherit-env, else nil
 	SetEnvFile appc.Environment // --set-env-file
 	SetEnv     appc.Environment // --set-env
+	Isolators  appc.Isolators   // of the whole pod
 
 	Mutable         bool // a pod without apps, to which apps are added later
 	Annotations     appc.Annotations
@@ -121,7 +122,7 @@ func (c *PrepareConfig) plan() (*plan, error) {
 	if err := pl.findImages(c); err != nil {
 		return nil, err
 	}
-	pl.overlay, err = c.useOverlay()
+	pl.overlay, err = c.useOverlay(pl.stage1)
 	return pl, err
 }
 
@@ -151,7 +152,7 @@ func (pl *plan) findImages(c *PrepareConfig) error {
 }
 
 // useOverlay decides, once for the life of the pod.
-func (c *PrepareConfig) useOverlay() (bool, error) {
+func (c *PrepareConfig) useOverlay(stage1 *appc.ImageManifest) (bool, error) {
 	if c.NoOverlay {
 		return false, nil
 	}
@@ -164,7 +165,9 @@ func (c *PrepareConfig) useOverlay() (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("error determining overlay support: %w", err)
 	case c.PrivateUsers:
-		return false, errors.New("cannot use both overlay and user namespace: not implemented yet. (Try --no-overlay)")
+		if err := checkMapped(c.DataDir, stage1); err != nil {
+			return false, err
+		}
 	}
 	return true, nil
 }
@@ -185,6 +188,7 @@ func (pl *plan) podManifest(c *PrepareConfig) error {
 		InheritEnv:      c.InheritEnv,
 		SetEnvFile:      c.SetEnvFile,
 		SetEnv:          c.SetEnv,
+		Isolators:       c.Isolators,
 		Mutable:         c.Mutable,
 		Annotations:     c.Annotations,
 		UserAnnotations: c.UserAnnotations,

@@ -16,6 +16,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/testenv"
+	"github.com/rkt/rkt/v2/pkg/uidrange"
 )
 
 // tree lists what is below dir, down to the copied trees, with modes.
@@ -66,6 +67,14 @@ func TestPrepareFiles(t *testing.T) {
 			map[string]string{"stage1/rootfs": "drwxr-xr-x", "private-users-prepared": "-rw-r-----"},
 			false,
 		},
+		{
+			"mapped private users", func(c *PrepareConfig) { c.PrivateUsers = true },
+			map[string]string{
+				"appsinfo/app/treeStoreID": "-rw-r-----", "overlay-prepared": "-rw-r--r--", "stage1/rootfs": "drwxr-x---",
+				"private-users-prepared": "-rw-r-----",
+			},
+			true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,8 +111,11 @@ func checkShift(t *testing.T, p *pod.Pod) {
 		return
 	}
 	r, err := parseUserRange(raw)
-	if err != nil || r.count != 65536 || r.shift == 0 || r.shift%65536 != 0 {
+	if err != nil || r.count != uidrange.Size || r.shift == 0 {
 		t.Fatalf("range %q, %v", raw, err)
+	}
+	if mapped, err := p.UsesOverlay(); err != nil || mapped {
+		return
 	}
 	for _, rel := range []string{"opt/stage2/app", "opt/stage2/app/manifest", "opt/stage2/app/rootfs/file"} {
 		uid := owner(t, filepath.Join(p.Path(), poddir.Stage1Rootfs, rel))
@@ -131,8 +143,8 @@ func TestPrepareErrors(t *testing.T) {
 		{"app as stage1", func(c *PrepareConfig) { c.Stage1 = appID }, `entrypoint "coreos.com/rkt/stage1/run" not found`, 0},
 		{"mutable", func(c *PrepareConfig) { c.Mutable = true }, "stage1 does not support mutable pods", 0},
 		{
-			"overlay and user namespace", func(c *PrepareConfig) { c.PrivateUsers = true },
-			"cannot use both overlay and user namespace: not implemented yet. (Try --no-overlay)", 0,
+			"overlay and user namespace", func(c *PrepareConfig) { c.PrivateUsers, c.Stage1 = true, oldStage1ID },
+			"cannot use both overlay and user namespace: not implemented yet. (Try --no-overlay): the stage1 image does not support it", 0,
 		},
 		{"manifest is no JSON", func(c *PrepareConfig) { c.PodManifest = []byte("{") }, "invalid pod manifest", 0},
 		{"manifest without apps", func(c *PrepareConfig) { c.PodManifest = podManifest("") }, "pod must contain at least one application", 0},
@@ -167,7 +179,7 @@ func TestPrepareErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error %v, want %q", err, tt.want)
 			}
-			l, err := pod.List(context.Background(), w.dir, pod.ListedDirs())
+			l, err := pod.List(context.Background(), w.dir, pod.ListedDirs(), pod.Full)
 			if err != nil || len(l.Pods) != tt.left {
 				t.Fatalf("%d pods left, %v; want %d", len(l.Pods), err, tt.left)
 			}
@@ -199,42 +211,6 @@ func TestPreparePodManifestIsStoredUnchanged(t *testing.T) {
 	if in.Err != nil || in.Apps[0].ImageName != "example.com/app" {
 		t.Errorf("info %+v", in)
 	}
-}
-
-func TestUserRanges(t *testing.T) {
-	for _, s := range []string{"1", "a:b", "1:0", "-1:5", "4294967295:65536", ":"} {
-		if r, err := parseUserRange(s); err == nil {
-			t.Errorf("parseUserRange(%q) = %v", s, r)
-		}
-	}
-	r, err := parseUserRange("65536:65536")
-	if err != nil || r.String() != "65536:65536" {
-		t.Errorf("%v, %v", r, err)
-	}
-	used := map[uint32]bool{}
-	for n := uint32(1); n <= maxRange; n++ {
-		used[n*rangeSize] = n != 77
-	}
-	// With one free range among 32767, a thousand attempts mostly fail; none
-	// may ever return a used one.
-	for range 50 {
-		if r, err := chooseRange(used); err == nil && r.shift != 77*rangeSize {
-			t.Fatalf("range %v is in use", r)
-		}
-	}
-}
-
-func FuzzParseUserRange(f *testing.F) {
-	f.Add("65536:65536")
-	f.Fuzz(func(t *testing.T, s string) {
-		r, err := parseUserRange(s)
-		if err != nil || s == "" {
-			return
-		}
-		if again, err := parseUserRange(r.String()); err != nil || again != r || r.count == 0 {
-			t.Errorf("%q: %v, %v, %v", s, r, again, err)
-		}
-	})
 }
 
 func BenchmarkPrepare(b *testing.B) {

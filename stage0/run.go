@@ -76,6 +76,7 @@ type start struct {
 	mutable  bool
 	users    userRange
 	rawUsers string
+	mapped   *rootfs.Users             // of an overlay pod with a user namespace
 	gid      int                       // of group rkt, -1 if there is none
 	trees    map[string]treestore.Tree // of an overlay pod, by ID
 }
@@ -86,8 +87,7 @@ func (c *RunConfig) load(ctx context.Context, p *pod.Pod) (*start, error) {
 	if r.manifest, err = p.Manifest(); err != nil {
 		return nil, err
 	}
-	v, _ := r.manifest.Annotations.Get(entrypoint.MutableAnnotation)
-	r.mutable = v == "true"
+	r.mutable = isMutable(r.manifest)
 	if len(r.manifest.Apps) == 0 && !r.mutable {
 		return nil, ErrNoApps
 	}
@@ -158,6 +158,12 @@ func (r *start) checkOverlay() error {
 	if err := overlay.Supported(r.pod.DataDir()); err != nil {
 		return fmt.Errorf("unable to run prepared overlay-enabled pod: overlay not supported: %w", err)
 	}
+	if r.users.count == 0 {
+		return nil
+	}
+	if err := rootfs.TryMapped(r.pod.DataDir()); err != nil {
+		return fmt.Errorf("unable to run prepared overlay-enabled pod with a user namespace: %w", err)
+	}
 	return nil
 }
 
@@ -166,8 +172,12 @@ func (r *start) path(rel string) string { return filepath.Join(r.pod.Path(), rel
 // start runs on a thread in the pod's mount namespace and ends in exec.
 func (r *start) start(ctx context.Context) error {
 	unix.Umask(0o022) // of this thread and what it becomes
-	r.findGroup()
+	r.gid = r.group()
 	r.trace("Setting up stage1")
+	if err := r.mapUsers(); err != nil {
+		return err
+	}
+	defer func() { _ = r.mapped.Close() }()
 	if r.overlay {
 		if err := r.mountStage1(); err != nil {
 			return fmt.Errorf("error setting up stage1: %w", err)
@@ -190,6 +200,15 @@ func (r *start) start(ctx context.Context) error {
 		return err
 	}
 	return r.exec(token)
+}
+
+// mapUsers makes what maps the layers of an overlay to the pod's user range. A
+// pod that was copied has its IDs in the files.
+func (r *start) mapUsers() (err error) {
+	if r.overlay && r.users.count > 0 {
+		r.mapped, err = rootfs.NewUsers(r.users.shift, r.users.count)
+	}
+	return err
 }
 
 func (r *start) mountStage1() error {
@@ -219,20 +238,22 @@ func (r *start) mount(treeID, app, target string) error {
 		Lowers: r.trees[treeID].Lowers,
 		Target: target,
 		GID:    r.gid,
+		Users:  r.mapped,
 	}.Mount()
 }
 
-// findGroup looks for the group that may read upper directories.
-func (r *start) findGroup() {
-	r.gid = -1
+// group is the group that may read upper directories, -1 if there is none.
+func (e *Env) group() int {
 	g, err := user.LookupGroup(groupName)
 	if err != nil {
-		r.say("group %q not found, will use default gid when rendering images", groupName)
-		return
+		e.say("group %q not found, will use default gid when rendering images", groupName)
+		return -1
 	}
-	if gid, err := strconv.Atoi(g.Gid); err == nil {
-		r.gid = gid
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return -1
 	}
+	return gid
 }
 
 func (r *start) placeApps(s1 *rootfs.Stage1) error {

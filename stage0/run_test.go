@@ -186,7 +186,7 @@ func TestRunFailureLeavesDeletablePod(t *testing.T) {
 
 func (w *world) all() []pod.Info {
 	w.t.Helper()
-	l, err := pod.List(context.Background(), w.dir, pod.ListedDirs())
+	l, err := pod.List(context.Background(), w.dir, pod.ListedDirs(), pod.Full)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -58,6 +58,11 @@ type AppInfo struct {
 	Finished time.Time
 	ExitCode *int // nil: not recorded
 
+	// How it ended, if the pod's stage1 has recorded that.
+	Signal     int // that killed it
+	CoreDumped bool
+	OOMKilled  bool
+
 	Mounts          []AppMount
 	UserAnnotations map[string]string
 	UserLabels      map[string]string
@@ -71,10 +76,21 @@ type AppMount struct {
 	ReadOnly      bool
 }
 
+// Detail says how much is told about a pod: each file less counts when a
+// thousand pods are listed.
+type Detail int
+
+const (
+	// Table is what a table of pods shows: of apps, names and images only.
+	Table Detail = iota
+	// Full is everything but PID.
+	Full
+)
+
 // Info gathers what "list" and "status" show. What cannot be read is left out
 // and reported in Info.Err.
 func (p *Pod) Info() Info {
-	in := p.listInfo()
+	in := p.info(Full)
 	if p.state.HasStarted() {
 		var err error
 		in.PID, err = p.PID()
@@ -83,9 +99,7 @@ func (p *Pod) Info() Info {
 	return in
 }
 
-// listInfo is Info without what no list shows: each file less counts when a
-// thousand pods are listed.
-func (p *Pod) listInfo() Info {
+func (p *Pod) info(detail Detail) Info {
 	in := Info{UUID: p.uuid, State: p.state}
 	if !p.state.HasManifest() {
 		return in
@@ -107,9 +121,51 @@ func (p *Pod) listInfo() Info {
 	note(err)
 	in.Networks, err = p.Networks()
 	note(err)
-	note(p.appInfos(&in))
+	if detail == Table {
+		note(p.appNames(&in))
+	} else {
+		note(p.appInfos(&in))
+	}
 	in.Err = errors.Join(problems...)
 	return in
+}
+
+// appNames is appInfos for a table.
+func (p *Pod) appNames(in *Info) error {
+	data, err := p.RawManifest()
+	if err != nil {
+		return err
+	}
+	var m struct { // a fifth of what there is to decode
+		Apps []struct {
+			Name  string `json:"name"`
+			Image struct {
+				ID string `json:"id"`
+			} `json:"image"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return p.badManifest(data, err)
+	}
+	var problems []error
+	for _, app := range m.Apps {
+		a := AppInfo{Name: app.Name, ImageID: app.Image.ID}
+		if _, err := appc.NewName(a.Name); err != nil { // it becomes a path component
+			problems = append(problems, fmt.Errorf("app name %q: %w", a.Name, err))
+		} else if data, err := p.readFile(poddir.AppInfoManifest(a.Name)); err == nil {
+			a.ImageName, a.ImageVersion = imageName(data)
+		}
+		in.Apps = append(in.Apps, a)
+	}
+	return errors.Join(problems...)
+}
+
+// badManifest says what is wrong with a pod manifest, and where.
+func (p *Pod) badManifest(data []byte, err error) error {
+	if _, precise := appc.ParsePodManifest(data); precise != nil {
+		err = precise
+	}
+	return fmt.Errorf("pod manifest of %s: %w", p.uuid, err)
 }
 
 func (p *Pod) appInfos(in *Info) error {
@@ -121,10 +177,7 @@ func (p *Pod) appInfos(in *Info) error {
 	// thousand pods must not validate a thousand manifests.
 	var m appc.PodManifest
 	if err := json.Unmarshal(data, &m); err != nil {
-		if _, precise := appc.ParsePodManifest(data); precise != nil {
-			err = precise // tells the place
-		}
-		return fmt.Errorf("pod manifest of %s: %w", p.uuid, err)
+		return p.badManifest(data, err)
 	}
 	in.UserAnnotations, in.UserLabels = m.UserAnnotations, m.UserLabels
 	s1, err := p.ReadableStage1()
@@ -157,12 +210,33 @@ func (p *Pod) appInfo(in *Info, m *appc.PodManifest, ra *appc.RuntimeApp, s1 str
 	}
 	a.Mounts = p.mounts(m, ra, app)
 	status, err := p.appStatus(s1, ra.Name)
+	if status != nil {
+		p.appExit(&a, s1, status)
+	}
 	if v, _ := m.Annotations.Get(entrypoint.MutableAnnotation); v == "true" {
-		p.mutableState(&a, s1, status, err)
+		p.mutableState(&a, in, s1, status, err)
 		return a, nil
 	}
 	immutableState(&a, in, status)
 	return a, err
+}
+
+// appExit adds what stage1 recorded beside the status. A record that cannot be
+// read counts as none.
+func (p *Pod) appExit(a *AppInfo, s1 string, status *AppStatus) {
+	data, err := p.readFile(filepath.Join(s1, poddir.AppExitFile(a.Name)))
+	if err != nil {
+		return
+	}
+	exit, err := poddir.ParseAppExit(data)
+	if err != nil {
+		return
+	}
+	a.Signal, a.CoreDumped, a.OOMKilled = exit.Signal, exit.CoreDumped, exit.OOMKilled
+	if !exit.FinishedAt.IsZero() {
+		status.Finished = exit.FinishedAt
+	}
+	status.started = exit.StartedAt
 }
 
 // imageName reads name and version from an image manifest that was valid when
@@ -207,12 +281,15 @@ func immutableState(a *AppInfo, in *Info, status *AppStatus) {
 		a.State = AppExited
 		a.ExitCode = &status.Code
 		a.Finished = status.Finished
+		if !status.started.IsZero() {
+			a.Started = status.started
+		}
 	}
 }
 
 // mutableState derives an app's state from its own marker files. An unreadable
 // status counts as 1.
-func (p *Pod) mutableState(a *AppInfo, s1 string, status *AppStatus, statusErr error) {
+func (p *Pod) mutableState(a *AppInfo, in *Info, s1 string, status *AppStatus, statusErr error) {
 	a.State = AppUnknown
 	if t, err := p.markerTime(filepath.Join(s1, poddir.AppCreated(a.Name))); err == nil {
 		a.Created, a.State = t, AppCreated
@@ -228,8 +305,11 @@ func (p *Pod) mutableState(a *AppInfo, s1 string, status *AppStatus, statusErr e
 		a.ExitCode = &status.Code
 		a.Finished = status.Finished
 	}
-	if p.state.IsAfterRun() {
+	if in.State.IsAfterRun() {
 		a.State = AppExited
+		if a.Finished.IsZero() {
+			a.Finished = in.Marked
+		}
 	}
 }
 
@@ -250,7 +330,7 @@ func (p *Pod) mounts(m *appc.PodManifest, ra *appc.RuntimeApp, app *appc.App) []
 			volume = findVolume(m.Volumes, mount.Volume)
 		}
 		if volume != nil {
-			out = append(out, p.appMount(volume, mount.Path, mountPoint(app, mount.Volume)))
+			out = append(out, p.appMount(volume, mount.Volume, mount.Path, mountPoint(app, mount.Volume)))
 		}
 	}
 	if app == nil {
@@ -259,14 +339,15 @@ func (p *Pod) mounts(m *appc.PodManifest, ra *appc.RuntimeApp, app *appc.App) []
 	for i := range app.MountPoints {
 		mp := &app.MountPoints[i]
 		if volume := findVolume(m.Volumes, mp.Name); volume != nil && !named[mp.Name] {
-			out = append(out, p.appMount(volume, mp.Path, mp))
+			out = append(out, p.appMount(volume, mp.Name, mp.Path, mp))
 		}
 	}
 	return out
 }
 
-func (p *Pod) appMount(v *appc.Volume, path string, mp *appc.MountPoint) AppMount {
-	am := AppMount{Name: v.Name.String(), ContainerPath: path, HostPath: v.Source}
+// appMount describes a mount; name is what the app calls the volume.
+func (p *Pod) appMount(v *appc.Volume, name appc.Name, path string, mp *appc.MountPoint) AppMount {
+	am := AppMount{Name: name.String(), ContainerPath: path, HostPath: v.Source}
 	if v.Kind == appc.EmptyVolume {
 		am.HostPath = filepath.Join(p.Path(), poddir.SharedVolumes, v.Name.String())
 	}

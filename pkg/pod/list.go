@@ -19,10 +19,10 @@ type Listing struct {
 }
 
 // List gathers the pods of the given state directories (ListedDirs for what
-// "list" shows), on all CPUs at once. Pods that move out of these directories
+// "list" shows), on all CPUs at once, as far as detail asks for. Pods that move out of these directories
 // or vanish meanwhile are left out; pods with faults are listed as far as they
 // can be read, see Info.Err. It fails only if a state directory cannot be read.
-func List(ctx context.Context, dataDir string, dirs []string) (*Listing, error) {
+func List(ctx context.Context, dataDir string, dirs []string, detail Detail) (*Listing, error) {
 	pods, remarks, err := enumerate(ctx, dataDir, dirs)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func List(ctx context.Context, dataDir string, dirs []string) (*Listing, error) 
 				if i >= len(pods) || ctx.Err() != nil {
 					return
 				}
-				infos[i] = inspect(ctx, dataDir, dirs[pods[i].from:], pods[i].uuid)
+				infos[i] = inspect(ctx, dataDir, dirs[pods[i].from:], pods[i].uuid, detail)
 			}
 		})
 	}
@@ -55,7 +55,7 @@ func List(ctx context.Context, dataDir string, dirs []string) (*Listing, error) 
 }
 
 // inspect returns nil for a pod that is not in dirs any more.
-func inspect(ctx context.Context, dataDir string, dirs []string, uuid poddir.UUID) *Info {
+func inspect(ctx context.Context, dataDir string, dirs []string, uuid poddir.UUID, detail Detail) *Info {
 	p, err := openAmong(ctx, dataDir, dirs, uuid)
 	if errors.Is(err, ErrNotPresent) {
 		return nil
@@ -64,7 +64,7 @@ func inspect(ctx context.Context, dataDir string, dirs []string, uuid poddir.UUI
 		return &Info{UUID: uuid, Err: err}
 	}
 	defer func() { _ = p.Close() }()
-	in := p.listInfo()
+	in := p.info(detail)
 	if in.Err == nil || !isAbsent(in.Err) {
 		return &in
 	}

@@ -199,6 +199,8 @@ func (p *Pod) ReadableStage1() (string, error) {
 type AppStatus struct {
 	Code     int
 	Finished time.Time
+
+	started time.Time // zero: not recorded
 }
 
 // AppStatus returns the recorded exit status of an app, nil if there is none.

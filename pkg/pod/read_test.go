@@ -56,6 +56,65 @@ func TestInfo(t *testing.T) {
 	}
 }
 
+// TestInfoExitRecord: stage1's record is more exact than the status file, and
+// counts only beside it.
+func TestInfoExitRecord(t *testing.T) {
+	started, finished := time.Unix(1700000000, 1), time.Unix(1700000001, 2)
+	record := poddir.AppExit{Signal: 9, CoreDumped: true, OOMKilled: true, StartedAt: started, FinishedAt: finished}.Marshal()
+	for _, tt := range []struct {
+		name, record string
+		status       bool
+		want         bool
+	}{
+		{"recorded", string(record), true, true},
+		{"broken", "{", true, false},
+		{"no status", string(record), false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			data := t.TempDir()
+			path := makePod(t, data, poddir.Run, uuidA)
+			upper := filepath.Join(path, poddir.OverlayUpper(tree1, ""))
+			put(t, filepath.Join(upper, poddir.AppExitFile("app")), tt.record)
+			if !tt.status {
+				if err := os.Remove(filepath.Join(upper, poddir.AppStatus("app"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			in := mustOpen(t, data, uuidA).Info()
+			if in.Err != nil {
+				t.Fatal(in.Err)
+			}
+			a := in.Apps[0]
+			got := a.Signal == 9 && a.CoreDumped && a.OOMKilled && a.Started.Equal(started) && a.Finished.Equal(finished)
+			if got != tt.want || !tt.want && (a.Signal != 0 || a.OOMKilled) {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+// TestListTable: what a table shows, and no more, from fewer files.
+func TestListTable(t *testing.T) {
+	data := t.TempDir()
+	path := makePod(t, data, poddir.Run, uuidA)
+	broken := makePod(t, data, poddir.Run, uuidB)
+	put(t, filepath.Join(broken, poddir.PodManifest), `{"apps":[{"name":5}]}`)
+	if err := os.RemoveAll(filepath.Join(path, poddir.Overlay)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := List(context.Background(), data, ListedDirs(), Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []AppInfo{{Name: "app", ImageID: appID, ImageName: "example.com/app", ImageVersion: "1.2"}}
+	if diff := cmp.Diff(want, l.Pods[0].Apps); diff != "" || l.Pods[0].Err != nil {
+		t.Errorf("%v (-want +got):\n%s", l.Pods[0].Err, diff)
+	}
+	if l.Pods[1].Err == nil || !strings.Contains(l.Pods[1].Err.Error(), "apps") {
+		t.Errorf("broken manifest: %v", l.Pods[1].Err)
+	}
+}
+
 func TestInfoOfUserWrittenManifest(t *testing.T) {
 	data := t.TempDir()
 	path := makePod(t, data, poddir.Prepared, uuidA)
@@ -146,7 +205,7 @@ func TestListSkipsWhatIsNoPod(t *testing.T) {
 	if err := os.Symlink("/etc", run+"/"+string(uuidB)); err != nil {
 		t.Fatal(err)
 	}
-	l, err := List(context.Background(), data, ListedDirs())
+	l, err := List(context.Background(), data, ListedDirs(), Full)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +225,7 @@ func TestListShowsBrokenPodPartially(t *testing.T) {
 	path := makePod(t, data, poddir.Prepared, uuidA)
 	put(t, filepath.Join(path, poddir.PodManifest), "{")
 	makePod(t, data, poddir.Prepared, uuidB)
-	l, err := List(context.Background(), data, ListedDirs())
+	l, err := List(context.Background(), data, ListedDirs(), Full)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,7 +478,7 @@ func TestListDuringLife(t *testing.T) {
 		}
 	}()
 	for range 200 {
-		if _, err := List(ctx, data, ListedDirs()); err != nil {
+		if _, err := List(ctx, data, ListedDirs(), Full); err != nil {
 			t.Error(err)
 		}
 	}
@@ -453,10 +512,14 @@ func BenchmarkList1000(b *testing.B) {
 	for i := range 1000 {
 		makePod(b, data, poddir.Run, poddir.UUID(fmt.Sprintf("%08x-1111-4111-8111-111111111111", i)))
 	}
-	for b.Loop() {
-		l, err := List(context.Background(), data, ListedDirs())
-		if err != nil || len(l.Pods) != 1000 || l.Pods[7].Err != nil {
-			b.Fatal(len(l.Pods), err, l.Pods[7].Err)
-		}
+	for name, detail := range map[string]Detail{"table": Table, "full": Full} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				l, err := List(context.Background(), data, ListedDirs(), detail)
+				if err != nil || len(l.Pods) != 1000 || l.Pods[7].Err != nil {
+					b.Fatal(len(l.Pods), err, l.Pods[7].Err)
+				}
+			}
+		})
 	}
 }

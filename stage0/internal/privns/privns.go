@@ -29,7 +29,7 @@ func Do(fn func() error) error {
 // WithOwnRoot runs fn on a thread with a root and working directory of its
 // own, in the mount namespace of the process: fn may chroot.
 func WithOwnRoot(fn func() error) error {
-	t, err := newThread(unix.CLONE_FS)
+	t, err := newThread(func() error { return unshare(unix.CLONE_FS) })
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ type Thread struct {
 
 // NewThread starts a thread as Do has it. Close ends it.
 func NewThread() (*Thread, error) {
-	t, err := newThread(unix.CLONE_NEWNS)
+	t, err := newThread(func() error { return unshare(unix.CLONE_NEWNS) })
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +65,20 @@ func NewThread() (*Thread, error) {
 	return t, nil
 }
 
-func newThread(flags int) (*Thread, error) {
+func unshare(flags int) error {
+	if err := unix.Unshare(flags); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	return nil
+}
+
+// newThread starts a thread that does setUp before anything else.
+func newThread(setUp func() error) (*Thread, error) {
 	t := &Thread{work: make(chan func() error), result: make(chan error)}
 	started := make(chan error)
 	go offMainThread(func() {
-		if err := unix.Unshare(flags); err != nil {
-			started <- fmt.Errorf("unshare: %w", err)
+		if err := setUp(); err != nil {
+			started <- err
 			return
 		}
 		started <- nil

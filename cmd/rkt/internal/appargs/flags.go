@@ -43,6 +43,11 @@ func (p *Parser) BindSignature(flags *pflag.FlagSet) {
 // Bind adds all per-app flags.
 func (p *Parser) Bind(flags *pflag.FlagSet) {
 	p.BindSignature(flags)
+	p.bindApp(flags)
+}
+
+// bindApp adds what says how the app is run.
+func (p *Parser) bindApp(flags *pflag.FlagSet) {
 	p.bindIdentity(flags)
 	p.bindMetadata(flags)
 	p.bindIsolators(flags)
@@ -95,6 +100,9 @@ func (p *Parser) bindMetadata(flags *pflag.FlagSet) {
 func (p *Parser) bindIsolators(flags *pflag.FlagSet) {
 	p.bind(flags, "memory", "memory limit for the preceding image (example: '--memory=16Mi', '--memory=50M', '--memory=1G')", fromText(isolator.MemoryFlag))
 	p.bind(flags, "cpu", "cpu limit for the preceding image (example: '--cpu=500m')", fromText(isolator.CPUFlag))
+	p.bind(flags, "pids-limit", "how many processes and threads the preceding image may have (example: '--pids-limit=100')", fromNumber(isolator.PidsFlag))
+	p.bind(flags, "io-weight", "share of the disks' time for the preceding image, 1 to 10000, where 100 is what an app without the flag has (example: '--io-weight=500')", fromNumber(isolator.IOWeightFlag))
+	p.bind(flags, "ulimit", "resource limit of each process of the preceding image, syntax: NAME=SOFT[:HARD], may be repeated (example: '--ulimit=nofile=1024:4096')", fromText(isolator.RlimitFlag))
 	p.bind(flags, "cpu-shares", "cpu-shares assigns the specified CPU time share weight (example: '--cpu-shares=2048')", fromNumber(isolator.CPUSharesFlag))
 	p.bind(flags, "oom-score-adj", "oom-score-adj isolator override for the preceding image", fromNumber(isolator.OOMScoreAdjFlag))
 	retain, remove := fromList(isolator.CapsRetainFlag), fromList(isolator.CapsRemoveFlag)
@@ -232,8 +240,13 @@ func fromList(parse func([]string) (appc.Isolator, error)) func(*App, string) er
 	return fromText(func(s string) (appc.Isolator, error) { return parse(strings.Split(s, ",")) })
 }
 
-// setIsolator puts i in place of the one an earlier flag of its kind gave.
+// setIsolator puts i in place of the one an earlier flag of its kind gave. There
+// are many kinds of resource limits in isolators of one name, so these add up.
 func (a *App) setIsolator(i appc.Isolator) error {
+	if i.Name == isolator.Rlimits {
+		a.Isolators = append(a.Isolators, i)
+		return nil
+	}
 	for _, other := range a.Isolators {
 		if isCaps(i) && isCaps(other) && other.Name != i.Name {
 			return errors.New("error: cannot use both --caps-retain and --caps-remove on the same image")

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/isolator"
 )
 
 func TestIsolatorFlags(t *testing.T) {
@@ -31,6 +32,63 @@ func TestIsolatorFlags(t *testing.T) {
 	}
 	if v := string(p.Apps[0].Isolators[0].Value); !strings.Contains(v, "16Mi") {
 		t.Errorf("memory is %s", v)
+	}
+}
+
+func TestMoreIsolatorFlags(t *testing.T) {
+	p, _, err := parse("a", "--pids-limit=5", "--pids-limit=100", "--io-weight=500", "--ulimit=nofile=1024:2048", "--ulimit", "core=0", "--ulimit=nofile=7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := isolator.Parse(isolator.Mark(p.Apps[0].Isolators, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []isolator.Rlimit{{Name: "core", Resource: 4}, {Name: "nofile", Resource: 7, Soft: 7, Hard: 7}}
+	if diff := cmp.Diff(want, plan.Rlimits); diff != "" {
+		t.Error(diff)
+	}
+	if plan.Pids == nil || plan.Pids.Limit != 100 || plan.IOWeight == nil || plan.IOWeight.Value != 500 {
+		t.Errorf("%+v %+v", plan.Pids, plan.IOWeight)
+	}
+	for _, tt := range []struct{ flag, want string }{
+		{"--pids-limit=0", "pids limit must be between 1 and 4194304, got 0"},
+		{"--pids-limit=x", `"x" is not an integer`},
+		{"--io-weight=10001", "os/linux/io-weight must be between 1 and 10000, got 10001"},
+		{"--ulimit=nofile", `"nofile" is not a resource limit: it is NAME=SOFT[:HARD]`},
+		{"--ulimit=nofile=2:1", "nofile: the soft limit is above the hard one"},
+	} {
+		if _, _, err := parse("a", tt.flag); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %s", tt.flag, err, tt.want)
+		}
+	}
+	if _, _, err := parse("--pids-limit=5", "a"); err == nil || !strings.Contains(err.Error(), "--pids-limit must follow an image") {
+		t.Error(err)
+	}
+}
+
+func TestSysctlFlag(t *testing.T) {
+	var f SysctlFlag
+	if list, err := f.Isolators(); err != nil || list != nil || f.String() != "" {
+		t.Errorf("%v, %v", list, err)
+	}
+	for _, s := range []string{"net.core.somaxconn=100", "kernel.sem=1 2 3 4", "net.core.somaxconn=200"} {
+		if err := f.Set(s); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := f.String(); got != "kernel.sem=1 2 3 4,net.core.somaxconn=200" {
+		t.Error(got)
+	}
+	list, err := f.Isolators()
+	if err != nil || len(list) != 1 || string(list[0].Value) != `{"kernel.sem":"1 2 3 4","net.core.somaxconn":"200"}` {
+		t.Errorf("%s, %v", list, err)
+	}
+	if _, err := isolator.ParsePod(list); err != nil {
+		t.Error(err)
+	}
+	if err := f.Set("kernel.panic=1"); err == nil {
+		t.Error("a parameter of the host is taken")
 	}
 }
 

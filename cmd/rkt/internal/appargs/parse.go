@@ -26,7 +26,7 @@ type App struct {
 	ReadOnlyRootFS    *bool
 	Environment       appc.Environment
 	Mounts            []appc.Mount
-	// Isolators are those of flags, at most one of a name.
+	// Isolators are those of flags, at most one of a name but for resource limits.
 	Isolators       appc.Isolators
 	Annotations     appc.Annotations
 	UserAnnotations map[string]string
@@ -62,6 +62,10 @@ type Parser struct {
 	Mounts []appc.Mount
 	// NoArgs refuses "--".
 	NoArgs bool
+	// Words is how many words there are before the images, such as the UUID of a
+	// pod; Parse puts them into Before.
+	Words  int
+	Before []string
 }
 
 const (
@@ -81,6 +85,8 @@ func (p *Parser) Parse(flags *pflag.FlagSet, args []string) error {
 			rest, err = p.appArgs(rest)
 		case isFlag(word):
 			rest, err = p.flag(flags, word, rest)
+		case len(p.Before) < p.Words:
+			p.Before = append(p.Before, word)
 		default:
 			p.Apps = append(p.Apps, App{Image: word})
 		}

@@ -4,7 +4,6 @@ package appargs
 
 import (
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -53,17 +52,13 @@ func ParsePort(s string) (appc.ExposedPort, error) {
 		return appc.ExposedPort{}, badFormat
 	}
 	if hasHost {
-		ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-		if err != nil || ip.Zone() != "" || ip.Is6() != strings.HasPrefix(host, "[") {
-			return appc.ExposedPort{}, fmt.Errorf("%q is not a valid IP", host)
+		if p.HostIP, err = hostIP(host); err != nil {
+			return appc.ExposedPort{}, err
 		}
-		p.HostIP = ip.String()
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return appc.ExposedPort{}, fmt.Errorf("invalid port number %q", port)
+	if p.HostPort, err = portNumber(port); err != nil {
+		return appc.ExposedPort{}, err
 	}
-	p.HostPort = uint(n)
 	return p, nil
 }
 

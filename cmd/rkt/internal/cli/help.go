@@ -59,7 +59,7 @@ func displayName(cmd *cobra.Command) string {
 func usageLine(cmd *cobra.Command) string {
 	_, args, _ := strings.Cut(cmd.Use, " ")
 	line := cmd.CommandPath()
-	if cmd.HasSubCommands() {
+	if cmd.HasSubCommands() && cmd.RunE == nil {
 		args = "COMMAND [flags] [args]"
 		if cmd == cmd.Root() {
 			line += " [flags]"
@@ -84,6 +84,9 @@ func commandRows(cmd *cobra.Command) [][]string {
 		switch {
 		case c.Hidden:
 		case c.HasSubCommands():
+			if c.RunE != nil {
+				rows = append(rows, []string{displayName(c), c.Short})
+			}
 			rows = append(rows, commandRows(c)...)
 		default:
 			rows = append(rows, []string{displayName(c), c.Short})

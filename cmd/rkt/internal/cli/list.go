@@ -38,7 +38,7 @@ func runList(ctx context.Context, d *Deps, o listOptions) error {
 	if err != nil {
 		return err
 	}
-	listing, err := pod.List(ctx, dir, pod.ListedDirs())
+	listing, err := pod.List(ctx, dir, pod.ListedDirs(), o.detail())
 	if err != nil {
 		return fmt.Errorf("failed to get pod handles: %w", err)
 	}
@@ -61,6 +61,14 @@ func runList(ctx context.Context, d *Deps, o listOptions) error {
 	}
 	d.listFaults("pods", faults)
 	return nil
+}
+
+// detail is what has to be read of each pod.
+func (o *listOptions) detail() pod.Detail {
+	if o.format == formatTable {
+		return pod.Table
+	}
+	return pod.Full
 }
 
 // podsJSON leaves out pods whose creation time is not known.

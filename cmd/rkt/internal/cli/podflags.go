@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/appargs"
+	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/fetch"
 	"github.com/rkt/rkt/v2/stage0"
 )
@@ -30,6 +31,7 @@ type podOptions struct {
 	download     downloadFlags
 	noOverlay    bool
 	privateUsers bool
+	sysctls      appargs.SysctlFlag
 	podManifest  string
 	uuidFileSave string // run only
 }
@@ -46,6 +48,7 @@ func (o *podOptions) bind(cmd *cobra.Command) {
 	flags.Var(&o.setEnvFile, "set-env-file", "path to an environment variables file")
 	flags.BoolVar(&o.noOverlay, "no-overlay", false, "disable overlay filesystem")
 	flags.BoolVar(&o.privateUsers, "private-users", false, "run within user namespaces")
+	flags.Var(&o.sysctls, "sysctl", sysctlUsage)
 	flags.StringVar(&o.podManifest, "pod-manifest", "", "the path to the pod manifest. If it's non-empty, then only '--net', '--no-overlay' and '--interactive' will have effect")
 	o.pull.bind(flags, fetch.New)
 	o.download.bind(flags)
@@ -84,7 +87,7 @@ func (o *podOptions) checkPodManifest() error {
 		return err
 	}
 	conflict := len(o.images.Apps) > 0 || len(o.volumes) > 0 || len(o.images.Mounts) > 0 || len(o.ports) > 0 ||
-		policy != fetch.New || o.inheritEnv || len(o.setEnv.Env) > 0 || o.setEnvFile.Given()
+		len(o.sysctls) > 0 || policy != fetch.New || o.inheritEnv || len(o.setEnv.Env) > 0 || o.setEnvFile.Given()
 	if o.podManifest != "" && conflict {
 		return errors.New("conflicting flags set with --pod-manifest (see --help)")
 	}
@@ -126,6 +129,9 @@ func (o *podOptions) prepareConfig(ctx context.Context, d *Deps) (stage0.Prepare
 		PrivateUsers: o.privateUsers,
 		UUIDFileSave: o.uuidFileSave,
 	}
+	if c.Isolators, err = o.sysctls.Isolators(); err != nil {
+		return c, err
+	}
 	if o.inheritEnv {
 		c.InheritEnv = os.Environ()
 	}
@@ -157,28 +163,33 @@ func (o *podOptions) apps(ctx context.Context, f *fetch.Fetcher) ([]stage0.App, 
 		if err != nil {
 			return nil, err
 		}
-		apps = append(apps, stage0.App{
-			Image:             id,
-			Name:              a.Name,
-			Exec:              a.Exec,
-			Args:              a.Args,
-			User:              a.User,
-			Group:             a.Group,
-			SupplementaryGIDs: a.SupplementaryGIDs,
-			WorkingDir:        a.WorkingDir,
-			ReadOnlyRootFS:    a.ReadOnlyRootFS,
-			Environment:       a.Environment,
-			Mounts:            a.Mounts,
-			Isolators:         a.Isolators,
-			Annotations:       a.Annotations,
-			UserAnnotations:   a.UserAnnotations,
-			UserLabels:        a.UserLabels,
-			Stdin:             a.Stdin,
-			Stdout:            a.Stdout,
-			Stderr:            a.Stderr,
-		})
+		apps = append(apps, newStage0App(id, a))
 	}
 	return apps, nil
+}
+
+// newStage0App is what the command line says about the image that was found.
+func newStage0App(id appc.ImageID, a appargs.App) stage0.App {
+	return stage0.App{
+		Image:             id,
+		Name:              a.Name,
+		Exec:              a.Exec,
+		Args:              a.Args,
+		User:              a.User,
+		Group:             a.Group,
+		SupplementaryGIDs: a.SupplementaryGIDs,
+		WorkingDir:        a.WorkingDir,
+		ReadOnlyRootFS:    a.ReadOnlyRootFS,
+		Environment:       a.Environment,
+		Mounts:            a.Mounts,
+		Isolators:         a.Isolators,
+		Annotations:       a.Annotations,
+		UserAnnotations:   a.UserAnnotations,
+		UserLabels:        a.UserLabels,
+		Stdin:             a.Stdin,
+		Stdout:            a.Stdout,
+		Stderr:            a.Stderr,
+	}
 }
 
 // stage0Env is what every verb on pods gets.
@@ -219,17 +230,26 @@ type runtimeOptions struct {
 }
 
 func (o *runtimeOptions) bind(flags *pflag.FlagSet) {
-	flags.Var(&o.net, "net", "configure the pod's networking. Optionally, pass a list of user-configured networks to load and set arguments to pass to each network, respectively. Syntax: --net[=n[:args], ...]")
+	flags.Var(&o.net, "net", netUsage+" Syntax: --net[=n[:args], ...]")
 	flags.Lookup("net").NoOptDefVal = appargs.NetDefault
+	o.bindNames(flags)
+	flags.StringVar(&o.ipc, "ipc", "", "whether to stay in the host IPC namespace; allowed values: \"auto\", \"private\", \"parent\"")
+	flags.BoolVar(&o.interactive, "interactive", false, "run pod interactively. If true, only one image may be supplied")
+	flags.BoolVar(&o.register, "mds-register", false, "register pod with metadata service. needs network connectivity to the host (--net=(default|default-restricted|host)")
+}
+
+const sysctlUsage = "kernel parameter of the pod's own namespaces, syntax: NAME=VALUE, may be repeated: net.* (with a network of the pod's own), kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.* (not with --ipc=parent), kernel.domainname"
+
+const netUsage = "configure the pod's networking. Optionally, pass a list of user-configured networks to load and set arguments to pass to each network, respectively."
+
+// bindNames adds the flags about the pod's host name and the names it knows.
+func (o *runtimeOptions) bindNames(flags *pflag.FlagSet) {
 	flags.Var(&o.dns.Servers, "dns", "name servers to write in /etc/resolv.conf; also \"host\" or \"none\"")
 	flags.Var(&o.dns.Search, "dns-search", "DNS search domains to write in /etc/resolv.conf")
 	flags.Var(&o.dns.Options, "dns-opt", "DNS options to write in /etc/resolv.conf")
 	flags.StringVar(&o.dns.Domain, "dns-domain", "", "DNS domain to write in /etc/resolv.conf")
 	flags.Var(&o.dns.HostsEntries, "hosts-entry", "entries to add to the pod-wide /etc/hosts, syntax: IP=NAME[,IP=NAME...]; also \"host\"")
 	flags.StringVar(&o.hostname, "hostname", "", "pod's hostname. If empty, it will be \"rkt-$PODUUID\"")
-	flags.StringVar(&o.ipc, "ipc", "", "whether to stay in the host IPC namespace; allowed values: \"auto\", \"private\", \"parent\"")
-	flags.BoolVar(&o.interactive, "interactive", false, "run pod interactively. If true, only one image may be supplied")
-	flags.BoolVar(&o.register, "mds-register", false, "register pod with metadata service. needs network connectivity to the host (--net=(default|default-restricted|host)")
 }
 
 // checkMDS refuses registration: there is no metadata service to register with.

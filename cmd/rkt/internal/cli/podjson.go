@@ -30,6 +30,9 @@ type appJSON struct {
 	StartedAt       int64             `json:"started_at,omitempty"`
 	FinishedAt      int64             `json:"finished_at,omitempty"`
 	ExitCode        *int              `json:"exit_code,omitempty"`
+	Signal          int               `json:"signal,omitempty"`
+	CoreDumped      bool              `json:"core_dumped,omitempty"`
+	OOMKilled       bool              `json:"oom_killed,omitempty"`
 	ImageID         string            `json:"image_id"`
 	Mounts          []mountJSON       `json:"mounts,omitempty"`
 	UserAnnotations map[string]string `json:"user_annotations,omitempty"`
@@ -68,6 +71,9 @@ func newAppJSON(app pod.AppInfo) appJSON {
 		StartedAt:       nanoseconds(app.Started),
 		FinishedAt:      nanoseconds(app.Finished),
 		ExitCode:        app.ExitCode,
+		Signal:          app.Signal,
+		CoreDumped:      app.CoreDumped,
+		OOMKilled:       app.OOMKilled,
 		ImageID:         app.ImageID,
 		UserAnnotations: app.UserAnnotations,
 		UserLabels:      app.UserLabels,

@@ -31,7 +31,7 @@ func resolve(root *cobra.Command, argv []string) resolution {
 			continue
 		case isFlag(word):
 			r.args = append(r.args, word)
-			if i+1 < len(argv) && takesNextWord(root, word) {
+			if i+1 < len(argv) && takesNextWord(root, word, argv[i+1]) {
 				i++
 				r.args = append(r.args, argv[i])
 			}
@@ -73,30 +73,31 @@ func child(parent *cobra.Command, word string) *cobra.Command {
 }
 
 // takesNextWord reports whether the flag in word consumes the word after it:
-// some command has a flag of that name, and it needs a value.
-func takesNextWord(root *cobra.Command, word string) bool {
+// some command has a flag of that name, and it needs a value. Commands may
+// disagree on that (--net); then the next word is the value unless it is a command.
+func takesNextWord(root *cobra.Command, word, next string) bool {
 	name, ok := strings.CutPrefix(word, "--")
 	if !ok || strings.Contains(name, "=") {
 		return false
 	}
-	flag := findFlag(root, name)
-	return flag != nil && flag.NoOptDefVal == ""
+	needed, optional := valueOf(root, name)
+	return needed && (!optional || child(root, next) == nil)
 }
 
-// findFlag looks for a flag in all commands. Any will do: commands that have a
-// flag of the same name agree on whether it needs a value.
-func findFlag(cmd *cobra.Command, name string) *pflag.Flag {
+// valueOf looks for a flag in all commands: whether some need a value for it,
+// and whether others do not.
+func valueOf(cmd *cobra.Command, name string) (needed, optional bool) {
 	for _, set := range []*pflag.FlagSet{cmd.PersistentFlags(), cmd.Flags()} {
 		if flag := set.Lookup(name); flag != nil {
-			return flag
+			needed = needed || flag.NoOptDefVal == ""
+			optional = optional || flag.NoOptDefVal != ""
 		}
 	}
 	for _, c := range cmd.Commands() {
-		if flag := findFlag(c, name); flag != nil {
-			return flag
-		}
+		n, o := valueOf(c, name)
+		needed, optional = needed || n, optional || o
 	}
-	return nil
+	return needed, optional
 }
 
 // mergedFlags are the flags of cmd with the global ones.

@@ -19,16 +19,20 @@ func newRoot(d *Deps) *cobra.Command {
 	}
 	d.Global.bind(root.PersistentFlags())
 	root.AddCommand(
+		newApp(d),
+		newAttach(d),
 		newCatManifest(d),
 		newCompletion(d),
 		newConfig(d),
 		newEnter(d),
+		newExplain(d),
 		newExport(d),
 		newFetch(d),
 		newGC(d),
 		newHelp(d),
 		newImage(d),
 		newList(d),
+		newLogs(d),
 		newPrepare(d),
 		newRm(d),
 		newRun(d),
