@@ -8,8 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +42,7 @@ func (t *Tree) copyUp(target string, dst *os.File) error {
 		return err
 	}
 	defer func() { _ = src.Close() }()
-	c := copier{links: map[inode]string{}, top: "/proc/self/fd/" + strconv.Itoa(int(dst.Fd()))}
+	c := copier{links: map[inode]string{}, top: dst}
 	if err := c.dir(src, dst, ""); err != nil {
 		return fmt.Errorf("copy %s of the image into the volume: %w", target, err)
 	}
@@ -55,7 +55,7 @@ type inode struct{ dev, ino uint64 }
 // ever looked up through another component.
 type copier struct {
 	links map[inode]string // files with several names: path below top
-	top   string
+	top   *os.File
 }
 
 // dir copies the content of src into dst, then its attributes.
@@ -84,7 +84,7 @@ func (c *copier) entry(src, dst *os.File, name, rel string) error {
 	}
 	id := inode{st.Dev, st.Ino}
 	if first, ok := c.links[id]; ok {
-		return unix.Linkat(unix.AT_FDCWD, c.top+first, to, name, 0)
+		return unix.Linkat(int(c.top.Fd()), first[1:], to, name, 0) // both are ours
 	}
 	if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		c.links[id] = rel
@@ -171,7 +171,18 @@ func attributes(from, to int, st *unix.Stat_t) error {
 	if err := xattrs(from, to); err != nil {
 		return err
 	}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(to), []unix.Timespec{st.Atim, st.Mtim}, 0)
+	return setTimes(to, st)
+}
+
+// setTimes sets the times of an open file. It does not name it through procfs,
+// which may be another PID namespace's (utimensat(2), "futimens").
+func setTimes(fd int, st *unix.Stat_t) error {
+	times := [2]unix.Timespec{st.Atim, st.Mtim}
+	_, _, e := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&times)), 0, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
 }
 
 func xattrs(from, to int) error {

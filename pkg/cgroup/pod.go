@@ -35,7 +35,8 @@ const (
 type Pod struct {
 	host  *Host
 	name  string
-	paths []string
+	paths []string // what gc has to look at, also if it is gone by now
+	v1    []string // those of them in v1 hierarchies
 	rec   func([]string) error
 
 	unified  string // directory on v2, empty if the host has none
@@ -83,8 +84,12 @@ func OpenPod(pid int, name string, paths []string, record func(paths []string) e
 		hi := &h.hierarchies[i]
 		p.whole = p.whole && (hi.v2 || slices.Contains(hi.controllers, trackV1))
 		for _, dir := range paths {
-			if hi.v2 && strings.HasPrefix(dir, hi.mount+"/") {
+			switch {
+			case !strings.HasPrefix(dir, hi.mount+"/"):
+			case hi.v2:
 				p.unified = dir
+			default:
+				p.v1 = append(p.v1, dir)
 			}
 		}
 	}
@@ -101,11 +106,21 @@ func (p *Pod) record(dir string) error {
 
 func (p *Pod) makeTrack(hi *hierarchy) error {
 	dir := path.Join(hi.own, p.name)
-	if err := p.host.makeOne(dir, p.record); err != nil {
+	if err := p.makeV1(dir); err != nil {
 		return err
 	}
 	if p.relative == "" {
 		p.relative = strings.TrimPrefix(dir, hi.mount+"/")
+	}
+	return nil
+}
+
+func (p *Pod) makeV1(dir string) error {
+	if err := p.host.makeOne(dir, p.record); err != nil {
+		return err
+	}
+	if !slices.Contains(p.v1, dir) {
+		p.v1 = append(p.v1, dir)
 	}
 	return nil
 }
@@ -151,9 +166,14 @@ func (p *Pod) split(d *dir) error {
 }
 
 // GivePayload makes the payload's directory in each tracking hierarchy and
-// gives it to a user of the host: root of the pod in a user namespace.
+// gives it to a user of the host: root of the pod in a user namespace. It is
+// called before there are directories for limits.
 func (p *Pod) GivePayload(uid int) error {
-	for _, top := range p.paths {
+	tracking := p.v1
+	if p.unified != "" {
+		tracking = append(slices.Clone(p.v1), p.unified)
+	}
+	for _, top := range tracking {
 		dir := path.Join(top, PayloadGroup)
 		if err := p.host.fs.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make cgroup: %w", err)
@@ -198,10 +218,7 @@ func (p *Pod) HasUnified(controller string) bool {
 // v2, where threads cannot move alone, a child is started in the directory
 // (clone3(2), CLONE_INTO_CGROUP).
 func (p *Pod) JoinThread() error {
-	for _, dir := range p.paths {
-		if dir == p.unified {
-			continue
-		}
+	for _, dir := range p.v1 {
 		if err := p.host.fs.write(path.Join(dir, "tasks"), "0"); err != nil {
 			return fmt.Errorf("join cgroup: %w", err)
 		}
@@ -217,7 +234,7 @@ func (p *Pod) MakeV1(controller string) (dir string, ok bool, err error) {
 		return "", false, nil
 	}
 	dir = path.Join(hi.own, p.name)
-	if err := p.host.makeOne(dir, p.record); err != nil {
+	if err := p.makeV1(dir); err != nil {
 		return "", false, fmt.Errorf("make cgroup: %w", err)
 	}
 	return dir, true, nil
@@ -298,6 +315,26 @@ func (p *Pod) MakeDevices(app string) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// Tracking is the directory of a process in the v1 hierarchy that tracks
+// processes, if the host has it.
+func (p *Pod) Tracking(pid int) (dir string, ok bool) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return "", false
+	}
+	for _, own := range ownPaths(data) {
+		if !slices.Contains(own.controllers, trackV1) {
+			continue
+		}
+		for i := range p.host.hierarchies {
+			if hi := &p.host.hierarchies[i]; slices.Contains(hi.controllers, trackV1) {
+				return path.Join(hi.mount, own.path), true
+			}
+		}
+	}
+	return "", false
 }
 
 // MoveTo moves a process into directories.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -135,8 +134,16 @@ func mkdir(at int, name string, flags int) (int, error) {
 	if err != nil || !made {
 		return fd, err
 	}
-	// The umask of the caller must not close directories to the app. An O_PATH
-	// descriptor cannot be chmodded before fchmodat2 (Linux 6.6), its name in
-	// procfs can.
-	return fd, unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), dirMode)
+	return fd, chmodDir(fd)
+}
+
+// chmodDir gives a directory that was just made its mode: the umask of the
+// caller must not close it to the app. An O_PATH descriptor cannot be chmodded
+// before fchmodat2 (Linux 6.6), and procfs may be another PID namespace's.
+func chmodDir(fd int) error {
+	f, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fchmod(f, dirMode), unix.Close(f))
 }

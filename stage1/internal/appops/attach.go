@@ -9,11 +9,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -146,6 +148,14 @@ func connect(root string, streams []stream) error {
 		}
 	}
 	defer restore()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	go func() {
+		sig := <-signals
+		restore() // the terminal is the caller's
+		signal.Reset()
+		_ = unix.Kill(os.Getpid(), sig.(syscall.Signal)) //nolint:forcetypeassert // every signal of Unix is one
+	}()
 	done := make(chan struct{})
 	go func() { outputs.Wait(); close(done) }()
 	ended := make(chan struct{})

@@ -97,6 +97,10 @@ func cloneChild(file int, namespaces []int, args, envp []*byte, report int, mask
 			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, statusFailed, 0, 0)
 		}
 	}
+	// Root of the pod: in a user namespace the host's root is nobody, and would
+	// lose every capability at execve.
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SETRESGID, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SETRESUID, 0, 0, 0)
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(mask)), 0, 8, 0, 0)
 	empty := [1]byte{}
 	_, _, e := syscall.RawSyscall6(unix.SYS_EXECVEAT, uintptr(file), uintptr(unsafe.Pointer(&empty)),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,7 @@ type start struct {
 }
 
 func open(argv []string) (*start, error) {
+	debug.SetGCPercent(-1) // the program ends, or becomes the app, before there is garbage
 	if len(argv) != 2 {
 		return nil, errors.New("called by hand")
 	}

@@ -189,10 +189,12 @@ func (p *pod) becomeParent(cmd *exec.Cmd, ns, cwd *os.File, filter seccomp.Progr
 			return err
 		}
 	}
-	if err := p.cgroup.JoinThread(); err != nil {
-		return err
-	}
-	if dir := p.cgroup.Unified(); dir != "" {
+	dir := p.cgroup.Unified()
+	if dir == "" { // systemd-nspawn goes by this hierarchy then
+		if err := p.cgroup.JoinThread(); err != nil {
+			return err
+		}
+	} else {
 		f, err := os.Open(dir)
 		if err != nil {
 			return err

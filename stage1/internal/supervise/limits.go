@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -66,7 +67,19 @@ func (p *pod) makeCgroup() error {
 	if err := atomicfile.WriteNoSync(poddir.Subcgroup, []byte(p.cgroup.Relative()), 0o644); err != nil {
 		return err
 	}
+	p.warmCgroups()
 	return failpoint.Hit("stage1.cgroup")
+}
+
+// warmCgroups moves a thread that ends at once. The first process that changes
+// its cgroup waits for all processors, 10 ms and more, and those after it in a
+// short time do not: so somebody who has nothing else to do waits, while the pod
+// is put together, and systemd-nspawn and systemd need not.
+func (p *pod) warmCgroups() {
+	go func() {
+		runtime.LockOSThread() // not unlocked: the thread ends
+		_ = p.cgroup.JoinThread()
+	}()
 }
 
 // limit holds the pod and its apps to what they may use. On v2 the apps' own

@@ -206,6 +206,7 @@ func (s *supervisor) begin(r wire.Request, p *peer, prof *profile.Profile) error
 			return err
 		}
 	}
+	s.forget(r.App)
 	go s.await(a)
 	if r.Kind == wire.Failed {
 		return nil
@@ -215,6 +216,12 @@ func (s *supervisor) begin(r wire.Request, p *peer, prof *profile.Profile) error
 		return err
 	}
 	return nil
+}
+
+// forget takes away how an earlier start of an app has ended.
+func (s *supervisor) forget(app string) {
+	_ = s.pod.s1.Remove(poddir.AppStatus(app))
+	_ = s.pod.s1.Remove(poddir.AppExitFile(app))
 }
 
 // confine puts the process of an app under what is enforced from outside.
@@ -243,6 +250,9 @@ func (s *supervisor) confine(a *proc, prof *profile.Profile) error {
 	}
 	if unified != "" {
 		dirs = append(dirs[:len(dirs):len(dirs)], unified)
+	}
+	if track, ok := s.pod.cgroup.Tracking(a.pid); ok {
+		dirs = append(dirs[:len(dirs):len(dirs)], track)
 	}
 	return s.writeProcess(a, dirs)
 }

@@ -315,6 +315,7 @@ func (s *supervisor) end() error {
 	s.mu.Lock()
 	s.ending = true
 	started, leader, bus, orderly := len(s.apps) > 0, s.leader, s.bus, s.ended
+	idle := started && !s.running() && s.left <= 0
 	s.mu.Unlock()
 	select {
 	case <-s.child.done:
@@ -323,10 +324,8 @@ func (s *supervisor) end() error {
 			return errors.Join(s.childError(), s.tidy())
 		}
 	default:
-		if bus != nil {
-			s.flushJournald(bus)
-		}
-		s.endChild(leader)
+		journald := bus != nil && s.flushJournald(bus)
+		s.endChild(leader, idle && !journald && !machined())
 	}
 	s.waitReaders()
 	if err := s.tidy(); err != nil {
@@ -352,9 +351,17 @@ func (s *supervisor) childError() error {
 // endChild kills PID 1 of the pod, which takes every process of the pod with
 // it, and waits for systemd-nspawn. Nothing is left that could want to end in
 // order: the apps have ended, or were to be killed.
-func (s *supervisor) endChild(leader int) {
+//
+// In an idle pod there is no other process. What PID 1 still waits for inside
+// the kernel, 20 ms and more to close its inotify descriptors, holds nothing of
+// the caller's, so nobody waits for that: systemd-nspawn dies with this process.
+func (s *supervisor) endChild(leader int, idle bool) {
 	if leader == 0 || unix.Kill(leader, unix.SIGKILL) != nil {
 		_ = s.child.cmd.Process.Kill()
+		idle = false
+	}
+	if idle {
+		return
 	}
 	select {
 	case <-s.child.done:
@@ -365,14 +372,14 @@ func (s *supervisor) endChild(leader int) {
 }
 
 // flushJournald lets the pod's journald, if an app has made systemd start it,
-// write what it still holds.
-func (s *supervisor) flushJournald(bus *Bus) {
+// write what it still holds. It tells whether there is one.
+func (s *supervisor) flushJournald(bus *Bus) bool {
 	const unit = "systemd-journald.service"
 	ctx, cancel := context.WithTimeout(s.ctx, outputPatience)
 	defer cancel()
 	u, err := bus.Wait(ctx, unit, func(u UnitState) bool { return u.Active != "activating" })
 	if err != nil || u.Active != "active" {
-		return
+		return err != nil
 	}
 	for _, socket := range []string{"systemd-journald.socket", "systemd-journald-dev-log.socket"} {
 		_ = bus.Stop(ctx, socket) // it would start the service again
@@ -380,6 +387,7 @@ func (s *supervisor) flushJournald(bus *Bus) {
 	if bus.Stop(ctx, unit) == nil {
 		_, _ = bus.Wait(ctx, unit, UnitState.Done)
 	}
+	return true
 }
 
 // waitReaders waits until everything the apps wrote has been passed on.
