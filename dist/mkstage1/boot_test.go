@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/testenv"
+	"github.com/rkt/rkt/v2/pkg/userspace"
 )
 
 // helperEnv lists, separated by colons, the control groups that the child
@@ -215,7 +216,7 @@ func write(t *testing.T, path, text string) {
 // linked is a program of the image, run on the host as stage1 does.
 func linked(root, program string, args ...string) []string {
 	return append([]string{
-		filepath.Join(root, linkerLink), "--inhibit-cache", "--library-path", filepath.Join(root, libraryDir),
+		filepath.Join(root, linkerLink), "--inhibit-cache", "--library-path", filepath.Join(root, userspace.LibraryDir),
 		filepath.Join(root, program),
 	}, args...)
 }

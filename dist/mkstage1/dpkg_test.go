@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rkt/rkt/v2/pkg/userspace"
 )
 
 func saying(out string, err error) dpkg {
@@ -55,7 +57,7 @@ func TestVersions(t *testing.T) {
 
 // The package to install is said when a program is missing.
 func TestFindProgramMissing(t *testing.T) {
-	_, err := find(t.TempDir(), programs())
+	_, err := userspace.Find(t.TempDir(), userspace.Programs())
 	if err == nil || !strings.Contains(err.Error(), "no /usr/bin/systemd-nspawn: install the Debian package systemd-container") {
 		t.Error(err)
 	}

@@ -3,10 +3,7 @@
 package main
 
 import (
-	"debug/elf"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,53 +11,16 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rkt/rkt/v2/dist/mkstage1/internal/closure"
+	"github.com/rkt/rkt/v2/pkg/userspace"
 )
 
 const (
 	// packagesFile has a line "NAME VERSION" for each package of the image.
 	packagesFile = "usr/share/rkt/packages"
-	// libraryDir has all libraries, whatever directory they came from, so that
-	// nspawn on the host can be given one directory.
-	libraryDir = "usr/lib"
 	// linkerLink is the dynamic linker, by a name that is the same on every
 	// architecture.
 	linkerLink = "usr/lib/rkt/ld.so"
-
-	nspawnPath = "/usr/bin/systemd-nspawn"
 )
-
-// program is a file that is taken from the building machine.
-type program struct {
-	path string
-	// debian is the package to install if it is missing, "" if older versions
-	// do without it.
-	debian string
-}
-
-func programs() []program {
-	return []program{
-		{nspawnPath, "systemd-container"},
-		{"/usr/bin/journalctl", "systemd"},
-		{"/usr/bin/systemctl", "systemd"},
-		{"/usr/lib/systemd/systemd", "systemd"},
-		{"/usr/lib/systemd/systemd-executor", ""}, // since 255
-		{"/usr/lib/systemd/systemd-journald", "systemd"},
-		{"/usr/lib/systemd/systemd-shutdown", "systemd"},
-	}
-}
-
-// wanted are the libraries that systemd 256 and later open on first use and
-// without which a pod would miss something: mounts, filters, labels, access
-// lists and the compression of journals. The others (TPM, FIDO2, encrypted
-// disks, QR codes, stack traces …) have no use in a pod.
-func wanted(soname string) bool {
-	switch soname {
-	case "libmount.so.1", "libseccomp.so.2", "libselinux.so.1", "libacl.so.1", "libzstd.so.1":
-		return true
-	}
-	return false
-}
 
 // userSpace gathers systemd, nspawn and what they need from the packages of
 // the building machine.
@@ -71,12 +31,12 @@ type userSpace struct {
 
 // add puts everything into the tree and returns the packages it came from.
 func (u userSpace) add(t tree) ([]debianPackage, error) {
-	files, err := find("/", programs()) // path in the image to file
+	files, err := userspace.Find("/", userspace.Programs()) // path in the image to file
 	if err != nil {
 		return nil, err
 	}
-	nspawn := files[inTree(nspawnPath)]
-	f, err := finder(u.arch)
+	nspawn := files[userspace.InTree(userspace.Nspawn)]
+	f, err := userspace.Finder(u.arch)
 	if err != nil {
 		return nil, err
 	}
@@ -84,12 +44,12 @@ func (u userSpace) add(t tree) ([]debianPackage, error) {
 	if err != nil {
 		return nil, err
 	}
-	linker := inTree(libs.Interpreter)
+	linker := userspace.InTree(libs.Interpreter)
 	if files[linker], err = filepath.EvalSymlinks(libs.Interpreter); err != nil {
 		return nil, fmt.Errorf("dynamic linker: %w", err)
 	}
 	for soname, file := range libs.Libraries {
-		files[filepath.Join(libraryDir, soname)] = file
+		files[filepath.Join(userspace.LibraryDir, soname)] = file
 	}
 	sources := slices.Compact(slices.Sorted(maps.Values(files)))
 	owners, err := u.dpkg.owners(sources)
@@ -148,46 +108,4 @@ func checkNspawn(root string, packages []debianPackage, name string) (upstream, 
 		return upstream{}, err
 	}
 	return parseUpstream(packages[i].version)
-}
-
-// find returns where the programs are, by their paths in the image.
-func find(root string, all []program) (map[string]string, error) {
-	found := map[string]string{}
-	for _, p := range all {
-		path, err := filepath.EvalSymlinks(filepath.Join(root, p.path))
-		switch {
-		case err == nil:
-			found[inTree(p.path)] = path
-		case !errors.Is(err, fs.ErrNotExist):
-			return nil, err
-		case p.debian != "":
-			return nil, fmt.Errorf("no %s: install the Debian package %s (make deps does)", p.path, p.debian)
-		}
-	}
-	return found, nil
-}
-
-// inTree is the place of a file of the building machine in the image, where
-// /lib, /lib64 and /bin are links.
-func inTree(path string) string {
-	path = strings.TrimPrefix(path, "/")
-	if !strings.HasPrefix(path, "usr/") {
-		path = "usr/" + path
-	}
-	return path
-}
-
-func finder(goarch string) (closure.Finder, error) {
-	f := closure.Finder{Opened: wanted}
-	var triplet string
-	switch goarch {
-	case "amd64":
-		f.Machine, triplet = elf.EM_X86_64, "x86_64-linux-gnu"
-	case "arm64":
-		f.Machine, triplet = elf.EM_AARCH64, "aarch64-linux-gnu"
-	default:
-		return closure.Finder{}, fmt.Errorf("no stage1-coreos for %s", goarch)
-	}
-	f.Dirs = []string{"/usr/lib/" + triplet, "/lib/" + triplet, "/usr/lib", "/usr/lib64"}
-	return f, nil
 }

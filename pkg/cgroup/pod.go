@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // trackV1 is the v1 hierarchy without controllers that service managers track
@@ -317,24 +315,26 @@ func (p *Pod) MakeDevices(app string) (string, error) {
 	return dir, nil
 }
 
-// Tracking is the directory of a process in the v1 hierarchy that tracks
-// processes, if the host has it.
-func (p *Pod) Tracking(pid int) (dir string, ok bool) {
+// Tracking are the directories of a process in the hierarchies that track
+// processes: on v2, and on v1 in the one called name=systemd. One that the host
+// has not is empty.
+func (p *Pod) Tracking(pid int) (unified, v1 string, err error) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
-		return "", false
+		return "", "", err
 	}
 	for _, own := range ownPaths(data) {
-		if !slices.Contains(own.controllers, trackV1) {
-			continue
-		}
 		for i := range p.host.hierarchies {
-			if hi := &p.host.hierarchies[i]; slices.Contains(hi.controllers, trackV1) {
-				return path.Join(hi.mount, own.path), true
+			hi := &p.host.hierarchies[i]
+			switch {
+			case hi.v2 && len(own.controllers) == 0:
+				unified = path.Join(hi.mount, own.path)
+			case slices.Contains(hi.controllers, trackV1) && slices.Contains(own.controllers, trackV1):
+				v1 = path.Join(hi.mount, own.path)
 			}
 		}
 	}
-	return "", false
+	return unified, v1, nil
 }
 
 // MoveTo moves a process into directories.
@@ -363,25 +363,4 @@ func OOMKills(dir string) (n int64, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// ProcessGroup is the directory of a process in the unified hierarchy, or in
-// the one called name=systemd, as mounted below mount.
-func ProcessGroup(pid int) (relative string, err error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
-	if err != nil {
-		return "", err
-	}
-	for _, p := range ownPaths(data) {
-		if len(p.controllers) == 0 || slices.Contains(p.controllers, trackV1) {
-			relative = p.path
-			if len(p.controllers) == 0 && relative != "/" {
-				return relative, nil
-			}
-		}
-	}
-	if relative == "" {
-		return "", fmt.Errorf("process %d: %w", pid, unix.ESRCH)
-	}
-	return relative, nil
 }

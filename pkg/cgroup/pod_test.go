@@ -233,10 +233,14 @@ func TestOpenPod(t *testing.T) {
 	if _, err := OpenPod(1<<30, "pod", nil, nil); err == nil {
 		t.Error("of a process that is not there")
 	}
-	if group, err := ProcessGroup(os.Getpid()); err != nil || !strings.HasPrefix(group, "/") {
-		t.Errorf("%q, %v", group, err)
+	p, err := OpenPod(os.Getpid(), "pod", nil, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := ProcessGroup(1 << 30); err == nil {
+	if unified, v1, err := p.Tracking(os.Getpid()); err != nil || unified == "" && v1 == "" {
+		t.Errorf("%q, %q, %v", unified, v1, err)
+	}
+	if _, _, err := p.Tracking(1 << 30); err == nil {
 		t.Error("of a process that is not there")
 	}
 }

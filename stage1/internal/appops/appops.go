@@ -93,10 +93,19 @@ func Remove(argv []string) error {
 	if err := o.bus.ResetFailed(ctx, o.unit()); err != nil && !errors.Is(err, supervise.ErrNoUnit) {
 		return err
 	}
+	if err := failpoint.Hit("app-rm.reset"); err != nil {
+		return err
+	}
 	if err := o.pod.Remove(o.call.App); err != nil {
 		return err
 	}
-	return o.bus.Reload(ctx)
+	if err := failpoint.Hit("app-rm.withdrawn"); err != nil {
+		return err
+	}
+	if err := o.bus.Reload(ctx); err != nil {
+		return err
+	}
+	return failpoint.Hit("app-rm.unloaded")
 }
 
 // startPatience is how long an app may take to be started: its volumes are
@@ -122,8 +131,14 @@ func Start(argv []string) error {
 	if err := o.bus.ResetFailed(ctx, o.unit()); err != nil && !errors.Is(err, supervise.ErrNoUnit) {
 		return err
 	}
+	if err := failpoint.Hit("app-start.reset"); err != nil {
+		return err
+	}
 	if err := o.bus.Start(ctx, o.unit()); err != nil {
 		return fmt.Errorf("start app %q: %w", o.call.App, err)
+	}
+	if err := failpoint.Hit("app-start.asked"); err != nil {
+		return err
 	}
 	_, err = o.bus.Wait(ctx, o.unit(), func(u supervise.UnitState) bool {
 		return u.Active == "active" || u.Done() && u.PID != 0 && u.PID != before.PID
@@ -151,6 +166,9 @@ func Stop(argv []string) error {
 			return StatusError(entrypoint.StatusNoUnit)
 		}
 		return fmt.Errorf("stop app %q: %w", o.call.App, err)
+	}
+	if err := failpoint.Hit("app-stop.asked"); err != nil {
+		return err
 	}
 	_, err = o.bus.Wait(ctx, o.unit(), supervise.UnitState.Done)
 	return err

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/profile"
 )
@@ -41,10 +42,13 @@ func Stop(argv []string) error {
 		sig = unix.SIGKILL
 	}
 	err = signalSupervisor(sig)
+	if err == nil {
+		err = failpoint.Hit("stop.signalled")
+	}
 	if !s.Force {
 		return err
 	}
-	return errors.Join(err, killCgroups(s.UUID))
+	return errors.Join(err, killCgroups(s.UUID), failpoint.Hit("stop.killed"))
 }
 
 func signalSupervisor(sig unix.Signal) error {
@@ -80,15 +84,15 @@ func GC(argv []string) error {
 		return err
 	}
 	var errs []error
-	errs = append(errs, removeJournalLink(g.UUID))
+	errs = append(errs, removeJournalLink(g.UUID), failpoint.Hit("stage1-gc.link-removed"))
 	if paths, err := recordedCgroups(); err != nil {
 		errs = append(errs, err)
 	} else if len(paths) > 0 {
 		// The lock is free, so what is left in there is a stray.
-		errs = append(errs, killCgroups(g.UUID))
+		errs = append(errs, killCgroups(g.UUID), failpoint.Hit("stage1-gc.killed"))
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		errs = append(errs, cgroup.Remove(ctx, paths, g.UUID.Scope()))
+		errs = append(errs, cgroup.Remove(ctx, paths, g.UUID.Scope()), failpoint.Hit("stage1-gc.cgroups-removed"))
 	}
 	return errors.Join(errs...)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/approot"
 	"github.com/rkt/rkt/v2/pkg/confine"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/profile"
@@ -40,12 +41,23 @@ func (e ExitError) Error() string { return "exit status " + strconv.Itoa(int(e))
 func Launch(argv []string) error {
 	s, err := open(argv)
 	if err != nil {
-		return err
+		return report(argv, err)
+	}
+	if err := failpoint.Hit("launch.started"); err != nil {
+		return s.fail(err)
 	}
 	if err := s.launch(); err != nil {
 		return s.fail(err)
 	}
 	return nil
+}
+
+// report tells the person of a failure before anything is known of the app.
+func report(argv []string, err error) error {
+	if len(argv) == 2 {
+		_, _ = wire.Ask("/"+wire.Socket, wire.Request{Kind: wire.Failed, App: argv[1], PID: os.Getpid(), Text: err.Error()}, dialSystemd)
+	}
+	return err
 }
 
 // PostStop runs the handlers of the app called by argv[1] after it has ended.
@@ -128,6 +140,9 @@ func (s *start) launch() error {
 	if err := s.handlers("pre-start", s.prof.Start.PreStart); err != nil {
 		return err
 	}
+	if err := failpoint.Hit("launch.set-up"); err != nil {
+		return err
+	}
 	st := s.prof.Start
 	if err := s.checkProgram(st.Exec[0]); err != nil {
 		return err
@@ -150,7 +165,13 @@ func (s *start) setUp() error {
 	if err := s.mount(); err != nil {
 		return &mountError{err}
 	}
+	if err := failpoint.Hit("launch.mounted"); err != nil {
+		return err
+	}
 	if err := s.connect(); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("launch.connected"); err != nil {
 		return err
 	}
 	if s.prof.Start.HostPaths {

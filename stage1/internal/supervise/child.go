@@ -3,13 +3,11 @@
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -19,9 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/podplan"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
+	"github.com/rkt/rkt/v2/pkg/userspace"
 	"github.com/rkt/rkt/v2/stage1/internal/nspawn"
 )
 
@@ -95,19 +95,7 @@ func (p *pod) nspawn() (nspawn.Call, error) {
 		return c, nil
 	}
 	root := poddir.Stage1Rootfs
-	loaders, err := filepath.Glob(root + "/usr/lib*/ld-linux*.so*")
-	if err != nil || len(loaders) == 0 {
-		return c, errors.New("stage1 has no dynamic linker")
-	}
-	dirs, err := filepath.Glob(root + "/usr/lib/*-linux-gnu")
-	if err != nil {
-		return c, err
-	}
-	var list []string
-	for _, d := range append(dirs, root+"/usr/lib") {
-		list = append(list, d, d+"/systemd")
-	}
-	c.Loader, c.LibraryPath, c.Program = loaders[0], strings.Join(list, ":"), root+"/usr/bin/systemd-nspawn"
+	c.Loader, c.LibraryPath, c.Program = root+"/usr/lib/rkt/ld.so", root+"/"+userspace.LibraryDir, root+userspace.Nspawn
 	return c, nil
 }
 
@@ -134,6 +122,9 @@ func (p *pod) startChild() (*child, error) {
 	}
 	c := &child{done: make(chan struct{}), stderr: &tail{}}
 	argv := call.Argv()
+	for _, kv := range failpoint.Environ() { // for the programs inside
+		argv = append(argv, "systemd.setenv="+kv)
+	}
 	c.cmd = exec.Command(argv[0]) //nolint:gosec // argv[0] is stage1's or the host's systemd-nspawn
 	c.cmd.Args = argv
 	path := os.Getenv("PATH")
@@ -209,6 +200,9 @@ func (p *pod) becomeParent(cmd *exec.Cmd, ns, cwd *os.File, filter seccomp.Progr
 		return fmt.Errorf("keyring of the pod: %w", e)
 	}
 	if err := filter.Load(); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("stage1.before-nspawn"); err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {

@@ -59,6 +59,9 @@ func (p *pod) makeCgroup() error {
 	if p.cgroup, err = host.MakePod(p.call.UUID.Scope(), recordCgroups); err != nil {
 		return err
 	}
+	if err := failpoint.Hit("stage1.cgroup-made"); err != nil {
+		return err
+	}
 	if p.users.count != 0 {
 		if err := p.cgroup.GivePayload(int(p.users.shift)); err != nil {
 			return err

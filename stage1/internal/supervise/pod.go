@@ -82,6 +82,9 @@ func load(argv []string) (*pod, error) {
 	if p.guard, err = inside.StartGuard(vars.LockFD); err != nil {
 		return nil, err
 	}
+	if err := failpoint.Hit("stage1.guard-started"); err != nil {
+		return p, err
+	}
 	if p.rlimits, err = confine.Rlimits(); err != nil {
 		return p, err
 	}
@@ -240,6 +243,9 @@ func (p *pod) prepare() error {
 	if err := writeSupervisor(); err != nil {
 		return err
 	}
+	if err := failpoint.Hit("stage1.supervisor-written"); err != nil {
+		return err
+	}
 	if err := p.makeCgroup(); err != nil {
 		return err
 	}
@@ -247,6 +253,7 @@ func (p *pod) prepare() error {
 		name string
 		do   func() error
 	}{
+		{"userspace", p.showHost},
 		{"names", p.writeNames},
 		{"trees", p.assembleTrees},
 		{"profiles", p.writeProfiles},
@@ -263,7 +270,13 @@ func (p *pod) prepare() error {
 	if err := p.limit(); err != nil {
 		return err
 	}
+	if err := failpoint.Hit("stage1.limited"); err != nil {
+		return err
+	}
 	if err := p.writeHostProfiles(); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("stage1.host-profiles"); err != nil {
 		return err
 	}
 	if err := p.writeConfig(); err != nil {

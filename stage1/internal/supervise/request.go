@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
+	"path"
 	"runtime"
 	"strconv"
 	"strings"
@@ -18,6 +18,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/devfilter"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/idmap"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/profile"
@@ -56,7 +57,9 @@ func (s *supervisor) serve(c *net.UnixConn) {
 	}
 	r, err := wire.Parse(b)
 	if err == nil {
-		err = s.handle(c, r, files)
+		if err = s.handle(c, r, files); err != nil {
+			say("stage1: app %q: request refused: %v", r.App, err)
+		}
 	}
 	for _, f := range files {
 		_ = f.Close()
@@ -71,6 +74,8 @@ type peer struct {
 	pid, uid int
 	pidfd    *os.File
 	leader   int
+	// Directories that systemd has put it in; empty where there is none.
+	unified, v1 string
 }
 
 // identify asks the kernel who is at the other end, and refuses whoever is not
@@ -112,14 +117,25 @@ func (s *supervisor) check(p *peer, app string) error {
 	if above, err := parentOf(p.leader); err != nil || above != s.child.cmd.Process.Pid {
 		return fmt.Errorf("process %d is not a child of the pod's systemd", p.pid)
 	}
-	group, err := cgroup.ProcessGroup(p.pid)
+	p.unified, p.v1, err = s.pod.cgroup.Tracking(p.pid)
 	if err != nil {
 		return err
 	}
-	if !strings.HasSuffix(group, "/"+units.Service(app)) || !strings.Contains(group, s.pod.call.UUID.Scope()+"/") {
+	group := p.unified
+	if group == "" {
+		group = p.v1
+	}
+	if !isGroupOf(group, app) || !strings.Contains(group, s.pod.call.UUID.Scope()+"/") {
 		return fmt.Errorf("process %d is not of the unit of app %q", p.pid, app)
 	}
 	return nil
+}
+
+// isGroupOf tells whether a cgroup is that of the unit of an app. systemd puts
+// "_" before a name that could be a file of the kernel's there, such as cpu.
+func isGroupOf(group, app string) bool {
+	name := path.Base(group)
+	return name == units.Service(app) || name == "_"+units.Service(app)
 }
 
 // parentOf reads field 4 of /proc/PID/stat.
@@ -200,7 +216,11 @@ func (s *supervisor) begin(r wire.Request, p *peer, prof *profile.Profile) error
 	s.apps[r.App] = a
 	s.mu.Unlock()
 	if first {
-		if err := s.setNamespaces(p.leader); err != nil {
+		err := s.setNamespaces(p.leader)
+		if err == nil {
+			err = failpoint.Hit("stage1.namespaces-set")
+		}
+		if err != nil {
 			say("stage1: %v", err)
 			s.kill(254)
 			return err
@@ -211,7 +231,7 @@ func (s *supervisor) begin(r wire.Request, p *peer, prof *profile.Profile) error
 	if r.Kind == wire.Failed {
 		return nil
 	}
-	if err := s.confine(a, prof); err != nil {
+	if err := s.confine(a, p, prof); err != nil {
 		say("stage1: app %q: %v", r.App, err)
 		return err
 	}
@@ -225,7 +245,7 @@ func (s *supervisor) forget(app string) {
 }
 
 // confine puts the process of an app under what is enforced from outside.
-func (s *supervisor) confine(a *proc, prof *profile.Profile) error {
+func (s *supervisor) confine(a *proc, p *peer, prof *profile.Profile) error {
 	dirs := prof.Cgroups
 	for _, d := range dirs {
 		if strings.Contains(d, "/memory/") {
@@ -233,26 +253,24 @@ func (s *supervisor) confine(a *proc, prof *profile.Profile) error {
 			a.ooms, _ = cgroup.OOMKills(d)
 		}
 	}
-	unified := ""
-	if top := s.pod.cgroup.Unified(); top != "" {
-		unified = filepath.Join(top, cgroup.PayloadGroup, "system.slice", units.Service(a.name))
-		if s.pod.cgroup.Whole() {
-			a.oom = unified
-		}
+	if s.pod.cgroup.Whole() {
+		a.oom = p.unified
 	}
 	if !prof.Start.HostPaths {
-		if err := s.devices(a.name, unified, prof, &dirs); err != nil {
+		if err := s.devices(a.name, p.unified, prof, &dirs); err != nil {
 			return err
 		}
 	}
 	if err := cgroup.MoveTo(dirs, a.pid); err != nil {
 		return err
 	}
-	if unified != "" {
-		dirs = append(dirs[:len(dirs):len(dirs)], unified)
+	if err := failpoint.Hit("stage1.app-limited"); err != nil {
+		return err
 	}
-	if track, ok := s.pod.cgroup.Tracking(a.pid); ok {
-		dirs = append(dirs[:len(dirs):len(dirs)], track)
+	for _, d := range []string{p.unified, p.v1} {
+		if d != "" {
+			dirs = append(dirs[:len(dirs):len(dirs)], d)
+		}
 	}
 	return s.writeProcess(a, dirs)
 }
@@ -284,7 +302,10 @@ func (s *supervisor) writeProcess(a *proc, cgroups []string) error {
 		return err
 	}
 	p := profile.Process{PID: a.pid, StartTime: start, Cgroups: cgroups}
-	return atomicfile.WriteNoSync(poddir.AppProcess(a.name), p.Marshal(), 0o600)
+	if err := atomicfile.WriteNoSync(poddir.AppProcess(a.name), p.Marshal(), 0o600); err != nil {
+		return err
+	}
+	return failpoint.Hit("stage1.app-recorded")
 }
 
 // setNamespaces sets what belongs to the pod's namespaces as a whole, before
@@ -474,7 +495,13 @@ func (s *supervisor) record(name string, e poddir.AppExit, plain int) error {
 		if err := s.replace(poddir.AppExitFile(name), e.Marshal()); err != nil {
 			return err
 		}
-		return s.replace(poddir.AppStatus(name), []byte(strconv.Itoa(plain)+"\n"))
+		if err := failpoint.Hit("stage1.exit-written"); err != nil {
+			return err
+		}
+		if err := s.replace(poddir.AppStatus(name), []byte(strconv.Itoa(plain)+"\n")); err != nil {
+			return err
+		}
+		return failpoint.Hit("stage1.status-written")
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/profile"
 	"github.com/rkt/rkt/v2/stage1/internal/wire"
 )
@@ -50,7 +51,11 @@ func (s *supervisor) grant(c *net.UnixConn, r wire.Request, prof *profile.Profil
 			starts = append(starts, func() { s.pump(r, fd, mode, ours) })
 		}
 	}
-	if err := wire.Grant(c, send); err != nil {
+	err := failpoint.Hit("stage1.streams-made")
+	if err == nil {
+		err = wire.Grant(c, send)
+	}
+	if err != nil {
 		return errors.Join(err, closeFiles(keep))
 	}
 	for _, start := range starts {

@@ -121,6 +121,9 @@ func newSupervisor(p *pod) (*supervisor, error) {
 	if s.notify, err = listenNotify(); err != nil {
 		return nil, err
 	}
+	if err := failpoint.Hit("stage1.sockets-made"); err != nil {
+		return nil, err
+	}
 	if p.call.Interactive {
 		if s.term, err = openTerminal(s); err != nil {
 			return nil, err
@@ -195,7 +198,8 @@ func (s *supervisor) run() error {
 		return errors.Join(err, s.tidy())
 	}
 	if err := failpoint.Hit("stage1.child-started"); err != nil {
-		return err
+		say("stage1: %v", err)
+		s.kill(statusSetup)
 	}
 	s.supervise(signals)
 	return s.end()
@@ -258,7 +262,11 @@ func (s *supervisor) stopAll() {
 	bus := s.bus
 	go func() {
 		for _, name := range names {
-			if err := bus.Stop(s.ctx, units.Service(name)); err != nil && !errors.Is(err, ErrNoUnit) {
+			err := bus.Stop(s.ctx, units.Service(name))
+			if err == nil {
+				err = failpoint.Hit("stage1.stop-asked")
+			}
+			if err != nil && !errors.Is(err, ErrNoUnit) {
 				s.failStop(name, err)
 				return
 			}
@@ -317,6 +325,9 @@ func (s *supervisor) end() error {
 	started, leader, bus, orderly := len(s.apps) > 0, s.leader, s.bus, s.ended
 	idle := started && !s.running() && s.left <= 0
 	s.mu.Unlock()
+	if err := failpoint.Hit("stage1.ending"); err != nil {
+		say("stage1: %v", err)
+	}
 	select {
 	case <-s.child.done:
 		// It has ended by itself: machinectl, a power-off from inside, an error.
@@ -326,6 +337,9 @@ func (s *supervisor) end() error {
 	default:
 		journald := bus != nil && s.flushJournald(bus)
 		s.endChild(leader, idle && !journald && !machined())
+	}
+	if err := failpoint.Hit("stage1.child-ended"); err != nil {
+		say("stage1: %v", err)
 	}
 	s.waitReaders()
 	if err := s.tidy(); err != nil {
@@ -410,7 +424,7 @@ func (s *supervisor) tidy() error {
 	_ = os.Remove(notifySocket)
 	_ = s.pod.s1.Remove(poddir.SupervisorStatus)
 	s.log.close()
-	return nil
+	return failpoint.Hit("stage1.tidied")
 }
 
 // readNotify follows what systemd-nspawn reports.
@@ -446,12 +460,17 @@ func (s *supervisor) setLeader(pid int) {
 	if known {
 		return
 	}
-	if err := s.pod.guard.Protect(pid); err != nil {
-		say("stage1: %v", err)
-		s.kill(statusSetup)
-		return
+	err := s.pod.guard.Protect(pid)
+	if err == nil {
+		err = failpoint.Hit("stage1.leader-guarded")
 	}
-	if err := atomicfile.WriteNoSync(poddir.PID, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
+	if err == nil {
+		err = atomicfile.WriteNoSync(poddir.PID, []byte(strconv.Itoa(pid)+"\n"), 0o644)
+	}
+	if err == nil {
+		err = failpoint.Hit("stage1.leader-written")
+	}
+	if err != nil {
 		say("stage1: %v", err)
 		s.kill(statusSetup)
 	}
@@ -463,10 +482,81 @@ func (s *supervisor) ready() {
 		_ = s.pod.s1.Remove(poddir.SupervisorStatus)
 		return s.pod.s1.Symlink(poddir.SupervisorReady, poddir.SupervisorStatus)
 	})
+	if err == nil {
+		err = failpoint.Hit("stage1.ready")
+	}
 	if err != nil {
 		say("stage1: %v", err)
 	}
 	notifyHost("READY=1")
+	if !s.pod.call.Mutable {
+		go s.watchMissing()
+	}
+}
+
+// startPatience is how long the program that starts an app may take to report
+// after systemd has started it.
+const startPatience = 3 * time.Second
+
+// watchMissing looks after apps whose start nobody has reported: what starts
+// them may have failed before it could say so.
+func (s *supervisor) watchMissing() {
+	select {
+	case <-s.ctx.Done():
+		return
+	case <-s.over:
+		return
+	case <-time.After(startPatience):
+	}
+	s.mu.Lock()
+	var missing []string
+	for _, name := range s.pod.order {
+		if s.apps[name] == nil {
+			missing = append(missing, name)
+		}
+	}
+	leader, ending := s.leader, s.ending
+	s.mu.Unlock()
+	if len(missing) == 0 || ending {
+		return
+	}
+	bus, err := DialBus(leader)
+	if err != nil {
+		say("stage1: app %q has not been started, and nobody knows why: %v", missing[0], err)
+		s.kill(statusSetup)
+		return
+	}
+	defer bus.Close()
+	for _, name := range missing {
+		s.awaitStart(bus, name)
+	}
+}
+
+// awaitStart waits until an app has been reported after all, or has failed.
+func (s *supervisor) awaitStart(bus *Bus, name string) {
+	u, err := bus.Wait(s.ctx, units.Service(name), func(u UnitState) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.apps[name] != nil || s.ending || u.Done() && u.PID != 0 && u.Code != 0
+	})
+	s.mu.Lock()
+	known := s.apps[name] != nil || s.ending
+	s.mu.Unlock()
+	if known {
+		return
+	}
+	if err != nil {
+		say("stage1: app %q: %v", name, err)
+		s.kill(statusSetup)
+		return
+	}
+	a := &proc{name: name, started: time.Now()}
+	s.mu.Lock()
+	s.apps[name] = a
+	s.mu.Unlock()
+	e := s.exitOf(a, u)
+	say("stage1: app %q could not be started: the program that starts it has ended with status %d", name, number(e))
+	s.appEnded(a, e)
 }
 
 // notifyHost passes a state on to the service manager of the host (sd_notify(3)).

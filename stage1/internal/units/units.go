@@ -4,11 +4,11 @@
 // each app and the target that wants them. It is pure.
 //
 // The name of an app, which is an AC name, is the only text of a manifest that
-// gets into a unit as it is; everything else goes through Quote. The commands
+// gets into a unit as it is; everything else goes through Text. The commands
 // of the apps are not in the units: the program /launch reads them from a file.
 //
-// Invariant: what Quote returns is one word for systemd whose value is what
-// Quote was given (systemd.syntax(7), systemd.service(5) "command lines").
+// Invariant: whatever the text, systemd reads the same directives from a unit
+// (systemd.syntax(7)).
 //
 // Source: spec stage1-flavors.md A.7 and E.1.
 package units
@@ -18,6 +18,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/rkt/rkt/v2/pkg/isolator"
 )
@@ -65,7 +67,7 @@ func (a App) Unit() string {
 	var b strings.Builder
 	line := func(key, value string) { b.WriteString(key + "=" + value + "\n") }
 	b.WriteString("[Unit]\n")
-	line("Description", Quote("Application="+a.Name+" Image="+a.Image))
+	line("Description", Text("Application="+a.Name+" Image="+a.Image))
 	line("DefaultDependencies", "no")
 	// What brings the pod down stops the app first.
 	line("Conflicts", "shutdown.target")
@@ -151,25 +153,15 @@ func DefaultTarget(apps []string) string {
 	return b.String()
 }
 
-// Quote returns s as one word of a unit file: quoted, with every character that
-// means something to systemd escaped. Specifiers and variables are not expanded.
-func Quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, c := range []byte(s) {
-		switch {
-		case c == '"' || c == '\\' || c == '\'':
-			b.WriteString(fmt.Sprintf(`\x%02x`, c))
-		case c == '%':
-			b.WriteString("%%")
-		case c == '$':
-			b.WriteString("$$")
-		case c < 0x20 || c >= 0x7f:
-			b.WriteString(fmt.Sprintf(`\x%02x`, c))
-		default:
-			b.WriteByte(c)
+// Text returns s as the value of a directive that is free text: one line, no
+// specifiers, nothing that joins it to the next line.
+func Text(s string) string {
+	s = strings.Map(func(c rune) rune {
+		// Not UTF-8, which systemd refuses, or not for one line.
+		if c == utf8.RuneError || c == '\\' || unicode.IsControl(c) {
+			return ' '
 		}
-	}
-	b.WriteByte('"')
-	return b.String()
+		return c
+	}, s)
+	return strings.ReplaceAll(strings.TrimSpace(s), "%", "%%")
 }
