@@ -30,13 +30,15 @@ trap finish EXIT
 say "rkt run --net=host $image &"
 "${rkt[@]}" run --uuid-file-save="$work/uuid" --net=host "$image" >"$work/out" 2>"$work/err" &
 for ((i = 0; i < 300; i++)); do
-	url=$(head -n 1 "$work/out")
+	line=$(head -n 1 "$work/out")
+	url=${line##*]: } # [seconds] app[pid]: what it has printed
 	if [ -n "$url" ] || ! kill -0 $! 2>/dev/null; then
 		break
 	fi
 	sleep 0.1
 done
 cat "$work/err" >&2
+printf '%s\n' "$line"
 if [ -z "$url" ]; then
 	echo "run.sh: the server did not start" >&2
 	exit 1
@@ -44,6 +46,7 @@ fi
 show list
 say "hello -get $url"
 "$hello" -get "$url"
+show logs "$(cat "$work/uuid")"
 show stop --uuid-file="$work/uuid"
 show status --wait=10s --uuid-file="$work/uuid"
 show gc --grace-period=0s
