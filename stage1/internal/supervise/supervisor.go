@@ -391,6 +391,9 @@ func (s *supervisor) flushJournald(bus *Bus) bool {
 	const unit = "systemd-journald.service"
 	ctx, cancel := context.WithTimeout(s.ctx, outputPatience)
 	defer cancel()
+	// Asked twice: what an app has sent just before its end may be the next
+	// thing that systemd looks at.
+	_, _ = bus.Unit(ctx, unit)
 	u, err := bus.Wait(ctx, unit, func(u UnitState) bool { return u.Active != "activating" })
 	if err != nil || u.Active != "active" {
 		return err != nil

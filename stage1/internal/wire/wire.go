@@ -182,7 +182,7 @@ func Read(c *net.UnixConn) ([]byte, []*os.File, error) {
 	oob := make([]byte, unix.CmsgSpace(4*maxFiles))
 	n, oobn, flags, _, err := c.ReadMsgUnix(b, oob)
 	files := descriptors(oob[:oobn]) // even if something else is wrong: they are open
-	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+	if err == nil && (flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(files) > maxFiles) {
 		err = errMalformed
 	}
 	if err != nil {
