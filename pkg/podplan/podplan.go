@@ -5,6 +5,7 @@ package podplan
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -271,8 +272,10 @@ func (a *App) streams(o Options) error {
 		switch s := Stream(v); s {
 		case StreamNull, StreamTTY, StreamStream, StreamInteractive:
 			a.Streams[fd] = s
-		default: // absent, log or unknown
+		case "", StreamLog:
 			a.Streams[fd] = StreamLog
+		default:
+			return fmt.Errorf("invalid %s mode %q", path.Base(name), v)
 		}
 		if fd == 0 && a.Streams[fd] == StreamLog {
 			a.Streams[fd] = StreamNull
@@ -313,7 +316,7 @@ func (a *App) Identity(shift, count uint32) appuser.Request {
 // Handlers are the commands of one kind of event handler.
 func (a *App) Handlers(name string) (all [][]string) {
 	for _, h := range a.App.EventHandlers {
-		if string(h.Name) == name {
+		if h.Name == name {
 			all = append(all, h.Exec)
 		}
 	}

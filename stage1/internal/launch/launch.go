@@ -46,10 +46,7 @@ func Launch(argv []string) error {
 	if err := failpoint.Hit("launch.started"); err != nil {
 		return s.fail(err)
 	}
-	if err := s.launch(); err != nil {
-		return s.fail(err)
-	}
-	return nil
+	return s.fail(s.launch())
 }
 
 // report tells the person of a failure before anything is known of the app.
@@ -133,6 +130,7 @@ func (e *mountError) Unwrap() error { return e.err }
 
 var errExecute = errors.New("cannot execute")
 
+// launch becomes the app, or says why it cannot.
 func (s *start) launch() error {
 	if err := s.setUp(); err != nil {
 		return err

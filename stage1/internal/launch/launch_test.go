@@ -68,7 +68,14 @@ func TestActivated(t *testing.T) {
 		want       []int
 	}{
 		{pid, "3", []int{3, 4, 5}},
-		{pid, "0", nil}, {pid, "-1", nil}, {pid, "x", nil}, {pid, "", nil}, {pid, "1025", nil}, {pid, "9999999999999999999", nil}, {"1", "2", nil}, {"", "2", nil},
+		{pid, "0", nil},
+		{pid, "-1", nil},
+		{pid, "x", nil},
+		{pid, "", nil},
+		{pid, "1025", nil},
+		{pid, "9999999999999999999", nil},
+		{"1", "2", nil},
+		{"", "2", nil},
 	} {
 		t.Setenv("LISTEN_PID", tt.pid)
 		t.Setenv("LISTEN_FDS", tt.count)

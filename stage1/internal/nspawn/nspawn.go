@@ -101,14 +101,18 @@ func isHostname(name string) bool {
 		return false
 	}
 	for word := range strings.SplitSeq(name, ".") {
-		if word == "" || word[0] == '-' || word[len(word)-1] == '-' {
+		if word == "" || word[0] == '-' || word[len(word)-1] == '-' || strings.ContainsFunc(word, isOdd) {
 			return false
 		}
-		for _, c := range []byte(word) {
-			if c != '-' && !('0' <= c && c <= '9') && !('a' <= c && c <= 'z') && !('A' <= c && c <= 'Z') {
-				return false
-			}
-		}
+	}
+	return true
+}
+
+// isOdd tells whether a character has no place in a host name.
+func isOdd(c rune) bool {
+	switch {
+	case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '-':
+		return false
 	}
 	return true
 }

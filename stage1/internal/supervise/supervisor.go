@@ -189,7 +189,10 @@ func bootID() [16]byte {
 // run starts the pod and stays until it has ended.
 func (s *supervisor) run() error {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGWINCH)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH)
+	if !signal.Ignored(unix.SIGHUP) { // nohup(1)
+		signal.Notify(signals, unix.SIGHUP)
+	}
 	signal.Ignore(unix.SIGPIPE)
 	go s.accept()
 	go s.readNotify()
@@ -220,18 +223,11 @@ func (s *supervisor) supervise(signals <-chan os.Signal) {
 }
 
 func (s *supervisor) signal(sig os.Signal) {
-	switch sig {
-	case unix.SIGWINCH:
+	if sig == unix.SIGWINCH {
 		s.term.resize()
-	case unix.SIGHUP:
-		// The terminal has gone: what it was for goes with it. Others take
-		// the hangup of their caller's terminal as no affair of theirs.
-		if s.term != nil {
-			s.stop()
-		}
-	default:
-		s.stop()
+		return
 	}
+	s.stop()
 }
 
 // stop ends the pod in order, with status 0 unless an app has failed before.

@@ -18,7 +18,9 @@ import (
 
 func TestRoundTrip(t *testing.T) {
 	for _, r := range []Request{
-		{Kind: Start, App: "web", PID: 2}, {Kind: Handler, App: "a-b-1", PID: 1 << 22}, {Kind: Failed, App: "x", PID: 1, Text: "why: \"é\"\tnot"},
+		{Kind: Start, App: "web", PID: 2},
+		{Kind: Handler, App: "a-b-1", PID: 1 << 22},
+		{Kind: Failed, App: "x", PID: 1, Text: "why: \"é\"\tnot"},
 		{Kind: Failed, App: "x", PID: 1, Text: strings.Repeat("y", maxText)},
 	} {
 		b, err := r.Marshal()
