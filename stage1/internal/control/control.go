@@ -29,6 +29,9 @@ import (
 // patience is how long processes may take to die.
 const patience = 10 * time.Second
 
+// pace is how often they are looked at where nothing tells of their end.
+const pace = 5 * time.Millisecond
+
 // Stop asks the supervisor of the pod to end it, or ends both at once.
 func Stop(argv []string) error {
 	s, err := entrypoint.ParseStop(argv)

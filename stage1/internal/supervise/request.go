@@ -57,8 +57,10 @@ func (s *supervisor) serve(c *net.UnixConn) {
 	}
 	r, err := wire.Parse(b)
 	if err == nil {
-		if err = s.handle(c, r, files); err != nil {
-			say("stage1: app %q: request refused: %v", r.App, err)
+		err = s.handle(c, r, files)
+		if err != nil && r.Kind == wire.Failed {
+			// Everything else is reported by whoever is refused.
+			say("stage1: app %q: %s (refused: %v)", r.App, printable(r.Text), err)
 		}
 	}
 	for _, f := range files {
@@ -231,11 +233,7 @@ func (s *supervisor) begin(r wire.Request, p *peer, prof *profile.Profile) error
 	if r.Kind == wire.Failed {
 		return nil
 	}
-	if err := s.confine(a, p, prof); err != nil {
-		say("stage1: app %q: %v", r.App, err)
-		return err
-	}
-	return nil
+	return s.confine(a, p, prof)
 }
 
 // forget takes away how an earlier start of an app has ended.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/approot"
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
+	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/journal"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -79,12 +80,14 @@ type supervisor struct {
 
 	mu     sync.Mutex
 	leader int // PID 1 of the pod, 0 until known
-	bus    *Bus
-	apps   map[string]*proc
-	left   int  // apps of an immutable pod that have not ended
-	ending bool // nobody may start any more
-	ended  bool // over is closed
-	status int  // of the pod
+	// leaderFD names it for good.
+	leaderFD *os.File
+	bus      *Bus
+	apps     map[string]*proc
+	left     int  // apps of an immutable pod that have not ended
+	ending   bool // nobody may start any more
+	ended    bool // over is closed
+	status   int  // of the pod
 }
 
 // proc is a start of an app.
@@ -327,9 +330,11 @@ func (s *supervisor) end() error {
 	select {
 	case <-s.child.done:
 		// It has ended by itself: machinectl, a power-off from inside, an error.
+		s.endLeader()
 		if !started && !orderly && !s.pod.call.Mutable || s.child.status() != 0 && !started {
 			return errors.Join(s.childError(), s.tidy())
 		}
+		s.childKilled()
 	default:
 		journald := bus != nil && s.flushJournald(bus)
 		s.endChild(leader, idle && !journald && !machined())
@@ -347,6 +352,39 @@ func (s *supervisor) end() error {
 		return nil
 	}
 	return StatusError(s.status)
+}
+
+// childKilled reports a systemd-nspawn that has not ended by itself.
+func (s *supervisor) childKilled() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state := s.child.cmd.ProcessState; state == nil || state.Success() || s.ended {
+		return
+	}
+	say("stage1: systemd-nspawn has ended before the apps of the pod: %v", s.child.cmd.ProcessState)
+	if s.status == 0 {
+		s.status = statusSetup
+	}
+}
+
+// endLeader kills PID 1 of a pod whose systemd-nspawn is gone, and waits for it.
+// Where nobody has told which process that is, everything in the pod's cgroup goes.
+func (s *supervisor) endLeader() {
+	s.mu.Lock()
+	f := s.leaderFD
+	s.mu.Unlock()
+	if f == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
+		defer cancel()
+		if err := cgroup.Kill(ctx, s.pod.cgroup.Paths(), s.pod.call.UUID.Scope()); err != nil {
+			say("stage1: %v", err)
+		}
+		return
+	}
+	if err := unix.PidfdSendSignal(int(f.Fd()), unix.SIGKILL, nil, 0); err != nil {
+		return // it has ended
+	}
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}, int(endPatience.Milliseconds()))
 }
 
 func (s *supervisor) childError() error {
@@ -379,6 +417,7 @@ func (s *supervisor) endChild(leader int, idle bool) {
 		_ = s.child.cmd.Process.Kill()
 		<-s.child.done
 	}
+	s.endLeader()
 }
 
 // flushJournald lets the pod's journald, if an app has made systemd start it,
@@ -454,6 +493,9 @@ func (s *supervisor) setLeader(pid int) {
 	known := s.leader != 0
 	if !known {
 		s.leader = pid
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			s.leaderFD = os.NewFile(uintptr(fd), "leader")
+		}
 	}
 	s.mu.Unlock()
 	if known {
