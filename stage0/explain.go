@@ -148,6 +148,8 @@ func hostFacts() (explain.HostInput, error) {
 		return out, fmt.Errorf("/proc/self/status: %w", err)
 	}
 	out.Bounding = &s.Bounding
+	_, err = os.Lstat("/sys/fs/selinux/enforce")
+	out.SELinux = err == nil
 	return out, nil
 }
 

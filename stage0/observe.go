@@ -6,14 +6,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/appmount"
 	"github.com/rkt/rkt/v2/pkg/appuser"
+	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/explain"
 	"github.com/rkt/rkt/v2/pkg/inroot"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -72,7 +77,35 @@ func find(root *inroot.Root, ra *appc.RuntimeApp, image *appc.ImageManifest, vol
 	}
 	_, err = root.Stat("/etc/hosts")
 	f.HasHosts = err == nil
+	f.Devices, f.VolumeErr = lookAtSources(a.Mounts)
 	return f
+}
+
+// lookAtSources looks at the host's side of volumes: which are devices, and
+// which are not there.
+func lookAtSources(plan appmount.Plan) (devices []devfilter.Rule, missing error) {
+	for _, m := range plan.Mounts {
+		if m.Kind != appmount.Host {
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(m.Source, &st); err != nil {
+			return devices, fmt.Errorf("volume %s: %w", m.Volume, &os.PathError{Op: "stat", Path: m.Source, Err: err})
+		}
+		r := devfilter.Rule{Type: devfilter.Char, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)), Access: "rw"}
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFBLK:
+			r.Type = devfilter.Block
+		case unix.S_IFCHR:
+		default:
+			continue
+		}
+		if m.ReadOnly {
+			r.Access = "r"
+		}
+		devices = append(devices, r)
+	}
+	return devices, nil
 }
 
 // lookIntoPod is lookInto for an app of a pod that was not started.
@@ -135,6 +168,22 @@ func (x *podExplainer) process(app appc.Name, prof *profile.Profile) *explain.Pr
 
 func procFile(pid int, name string) string { return filepath.Join("/proc", strconv.Itoa(pid), name) }
 
+// maxProcFile is far above what the kernel's limit on mounts allows.
+const maxProcFile = 64 << 20
+
+func readProc(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxProcFile+1))
+	if err == nil && len(data) > maxProcFile {
+		err = fmt.Errorf("%s: larger than %d bytes", name, maxProcFile)
+	}
+	return data, err
+}
+
 // observe reads what the kernel shows of a process.
 func observe(running profile.Process) (*explain.Process, error) {
 	p := &explain.Process{PID: running.PID, Cgroups: running.Cgroups, OwnNamespaces: map[string]bool{}}
@@ -150,7 +199,7 @@ func observe(running profile.Process) (*explain.Process, error) {
 			return err
 		}},
 	} {
-		data, err := os.ReadFile(procFile(running.PID, f.name))
+		data, err := readProc(procFile(running.PID, f.name))
 		if err != nil {
 			return nil, err
 		}
