@@ -15,6 +15,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/pod"
@@ -290,11 +291,14 @@ func (a *apps) start(ctx context.Context, name appc.Name) error {
 		return err
 	}
 	if !running {
-		if err := a.markStarted(name.String()); err != nil {
-			return err
-		}
+		err = a.markStarted(name.String())
 	}
-	err = a.call(ctx, entrypoint.AnnotationAppStart, name)
+	if err == nil {
+		err = failpoint.Hit("app-start.marked")
+	}
+	if err == nil {
+		err = a.call(ctx, entrypoint.AnnotationAppStart, name)
+	}
 	if err != nil && !running {
 		err = errors.Join(err, a.stage1.Remove(poddir.AppStarted(name.String())))
 	}

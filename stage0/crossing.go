@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
 
@@ -71,7 +72,7 @@ func (c *crossing) command(ctx context.Context, argv []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.prog.path)
 	cmd.Args = argv
 	cmd.Dir = c.pod.Path()
-	cmd.Env = c.vars.Environ()
+	cmd.Env = append(c.vars.Environ(), failpoint.Environ()...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = stopDelay
 	return cmd

@@ -23,7 +23,7 @@ type PodAPI struct {
 }
 
 // podDirs are made if missing, parents first (spec stage1-flavors.md A.9).
-var podDirs = [...]string{"/dev/net", "/etc", "/run", "/run/systemd", "/run/systemd/journal"}
+var podDirs = [...]string{"/etc", "/run", "/run/systemd", "/run/systemd/journal"}
 
 // podNodes are bound one by one: all of /dev would hide what the image has there.
 var podNodes = [...]string{"null", "zero", "full", "random", "urandom", "tty", "net/tun", "console"}
@@ -133,12 +133,16 @@ func (t *Tree) podDev(PodAPI) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"pts", "shm"} {
-		if err := t.devDir("/dev/"+name, own); err != nil {
+	for _, name := range []string{"net", "pts", "shm"} {
+		there, err := t.devDir("/dev/"+name, own)
+		if err != nil {
 			return err
 		}
-		if err := t.bind("/dev/"+name, "/dev/"+name, true, false); err != nil {
-			return readOnlyIsFine(err)
+		if !there || name == "net" {
+			continue
+		}
+		if err := readOnlyIsFine(t.bind("/dev/"+name, "/dev/"+name, true, false)); err != nil {
+			return err
 		}
 	}
 	for _, name := range podNodes {
@@ -147,7 +151,7 @@ func (t *Tree) podDev(PodAPI) error {
 		}
 	}
 	if !own {
-		return nil // the links of a volume are not ours to make
+		return nil // what is in a volume is not ours to make
 	}
 	if err := t.ptmx(); err != nil {
 		return err
@@ -184,17 +188,20 @@ func mountID(fd int) (uint64, error) {
 	return st.Mnt_id, nil
 }
 
-// devDir makes sure of a directory in /dev. Images ship dangling links there.
-func (t *Tree) devDir(dir string, own bool) error {
+// devDir makes sure of a directory in /dev, unless that is a volume's. Images
+// ship dangling links there.
+func (t *Tree) devDir(dir string, own bool) (there bool, err error) {
 	st, err := t.root.Lstat(dir)
-	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR && own {
-		if err := t.remove(dir); err != nil {
-			return err
-		}
-	} else if err == nil {
-		return nil
+	isDir := err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if isDir || !own {
+		return isDir, nil
 	}
-	return t.makeDir(dir, 0o755)
+	if err == nil {
+		if err := t.remove(dir); err != nil {
+			return false, err
+		}
+	}
+	return true, t.makeDir(dir, 0o755)
 }
 
 // devNode binds a node of the pod, if it has it.
@@ -277,8 +284,8 @@ func splitPath(name string) (dir, base string) {
 // podNames provides the pod's journal and the files that names are looked up in.
 func (t *Tree) podNames(PodAPI) error {
 	if exists("/run/systemd/journal") {
-		if err := t.bind("/run/systemd/journal", "/run/systemd/journal", true, false); err != nil {
-			return readOnlyIsFine(err)
+		if err := readOnlyIsFine(t.bind("/run/systemd/journal", "/run/systemd/journal", true, false)); err != nil {
+			return err
 		}
 	}
 	for _, f := range podFiles {

@@ -22,7 +22,7 @@ import (
 type Tree struct {
 	// IDMap, if set, changes the owners that the copy of a volume shows, for a
 	// pod with a user namespace.
-	IDMap func(copy *os.File) error
+	IDMap func(shown *os.File) error
 
 	root   *inroot.Root
 	points []point // oldest first

@@ -121,7 +121,7 @@ func (t *Tree) Put(s *Source, target string) error {
 			return fmt.Errorf("can't mount %q: there is no %q, and the fly flavor makes nothing below the host's /dev, /proc and /sys", s.name, resolved)
 		}
 	}
-	at, err := t.root.Target(resolved, s.dir)
+	at, err := t.root.TargetAt(resolved, s.dir) // what was checked, whatever lies there by now
 	if err != nil {
 		return fmt.Errorf("mount %s: %w", s.name, err)
 	}

@@ -34,7 +34,7 @@ func Bound(keep Set) error {
 			return fmt.Errorf("drop capability %d from the bounding set: %w", n, err)
 		}
 	}
-	return clearInheritable()
+	return ClearInheritable()
 }
 
 // ClearAmbient empties the ambient set of the calling thread.
@@ -45,7 +45,8 @@ func ClearAmbient() error {
 	return nil
 }
 
-func clearInheritable() error {
+// ClearInheritable empties the inheritable set of the calling thread.
+func ClearInheritable() error {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&hdr, &data[0]); err != nil {

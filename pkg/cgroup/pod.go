@@ -347,6 +347,27 @@ func MoveTo(dirs []string, pid int) error {
 	return nil
 }
 
+// OpenProcs opens what JoinProcs takes for a directory.
+func OpenProcs(dir string) (*os.File, error) {
+	f, err := os.OpenFile(path.Join(dir, "cgroup.procs"), os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("join cgroup: %w", err)
+	}
+	return f, nil
+}
+
+// JoinProcs moves the calling process into directories that it may not be able
+// to name any more. It closes the files.
+func JoinProcs(files []*os.File) error {
+	for _, f := range files {
+		_, err := f.WriteString("0")
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("join cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
 // OOMKills is how many processes of a directory the kernel has killed for want
 // of memory; ok is false where it does not count them.
 func OOMKills(dir string) (n int64, ok bool) {

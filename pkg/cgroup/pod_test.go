@@ -137,7 +137,8 @@ func TestPodV1(t *testing.T) {
 		{"hybrid", v1Hosts + hybridMore, v1Own + "0::/s\n", []string{pod, "/sys/fs/cgroup/unified/s/pod"}, "/sys/fs/cgroup/unified/s/pod", "s/pod"},
 		{
 			"hybrid without name=systemd", strings.Replace(v1Hosts, "name=systemd", "freezer", 1) + hybridMore, "9:freezer:/\n4:memory:/a/b\n8:devices:/\n1:cpu:/\n0::/s\n",
-			[]string{"/sys/fs/cgroup/unified/s/pod"}, "/sys/fs/cgroup/unified/s/pod", "s/pod",
+			[]string{"/sys/fs/cgroup/unified/s/pod"},
+			"/sys/fs/cgroup/unified/s/pod", "s/pod",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,6 +16,7 @@
 package confine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -238,7 +239,7 @@ func label(context string) error {
 // drop gives up every privilege the app is not to have.
 func drop(p *profile.Profile) error {
 	// Under securebits of the caller's a change of user would leave them.
-	if err := caps.ClearAmbient(); err != nil {
+	if err := errors.Join(caps.ClearAmbient(), caps.ClearInheritable()); err != nil {
 		return err
 	}
 	if p.Bounding != nil {
@@ -292,7 +293,7 @@ func execute(p *profile.Profile, prog Program, filter loader) error {
 	path, err1 := unix.BytePtrFromString(prog.Path)
 	args, err2 := syscall.SlicePtrFromStrings(argv)
 	env, err3 := syscall.SlicePtrFromStrings(prog.Env)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := cmp.Or(err1, err2, err3); err != nil {
 		return fmt.Errorf("%w %q: %w", ErrExecute, prog.Path, err)
 	}
 	text := fmt.Sprintf("%v %q: ", ErrExecute, prog.Path)

@@ -9,3 +9,6 @@ const Enabled = false
 
 // Hit does nothing in this build.
 func Hit(string) error { return nil }
+
+// Environ is empty in this build.
+func Environ() []string { return nil }

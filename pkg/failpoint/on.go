@@ -60,6 +60,17 @@ func Hit(name string) error {
 	return fmt.Errorf("failpoint %s: unknown action %q", name, action)
 }
 
+// Environ returns the variables of the environment that arm failpoints, for
+// programs that are started with an environment of their own.
+func Environ() (env []string) {
+	for _, name := range []string{"RKT_FAILPOINT", "RKT_FAILPOINT_LOG"} {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
 func record(file, name string) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_CLOEXEC, 0o644)
 	if err != nil {

@@ -24,9 +24,13 @@ func (r *Root) MkdirAll(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.mkdirAll(resolved)
+}
+
+func (r *Root) mkdirAll(resolved string) (*os.File, error) {
 	fd, err := r.mkdirs(components(resolved))
 	if err != nil {
-		return nil, &os.PathError{Op: "mkdir", Path: name, Err: err}
+		return nil, &os.PathError{Op: "mkdir", Path: resolved, Err: err}
 	}
 	return os.NewFile(uintptr(fd), resolved), nil
 }
@@ -35,29 +39,36 @@ func (r *Root) MkdirAll(name string) (*os.File, error) {
 // nothing, it makes a directory, or an empty file when dir is false, with
 // parents. It does not check what is already there.
 func (r *Root) Target(name string, dir bool) (*os.File, error) {
-	if dir {
-		return r.existing(name, r.MkdirAll)
-	}
-	return r.existing(name, r.mkfile)
-}
-
-// existing opens name if it is there and makes it otherwise.
-func (r *Root) existing(name string, create func(string) (*os.File, error)) (*os.File, error) {
-	f, err := r.Open(name, unix.O_PATH, 0)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) { // magic links of procfs are ELOOP
-		return create(name)
-	}
-	return f, err
-}
-
-func (r *Root) mkfile(name string) (*os.File, error) {
 	resolved, err := r.Resolve(name)
 	if err != nil {
 		return nil, err
 	}
+	return r.TargetAt(resolved, dir)
+}
+
+// TargetAt is Target for a name that Resolve has answered. It follows no link:
+// whoever puts one there meanwhile gets an error, not something made elsewhere.
+func (r *Root) TargetAt(resolved string, dir bool) (*os.File, error) {
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
+	}
+	fd, err := unix.Openat2(r.FD(), resolved, &how)
+	switch {
+	case err == nil:
+		return os.NewFile(uintptr(fd), resolved), nil
+	case !errors.Is(err, unix.ENOENT):
+		return nil, &os.PathError{Op: "open", Path: resolved, Err: err}
+	case dir:
+		return r.mkdirAll(resolved)
+	}
+	return r.mkfile(resolved)
+}
+
+func (r *Root) mkfile(resolved string) (*os.File, error) {
 	fd, err := r.create(resolved)
 	if err != nil {
-		return nil, &os.PathError{Op: "create", Path: name, Err: err}
+		return nil, &os.PathError{Op: "create", Path: resolved, Err: err}
 	}
 	return os.NewFile(uintptr(fd), resolved), nil
 }

@@ -5,7 +5,9 @@ package profile
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"unicode/utf8"
@@ -13,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rkt/rkt/v2/pkg/caps"
+	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
 )
 
@@ -23,7 +26,13 @@ func full() *Profile {
 		Environment: []string{"A=1", "ODD=two\nlines \"q\" \\ \x00\x1f é"},
 		Bounding:    &bounding, Seccomp: &seccomp.Policy{Mode: seccomp.Remove, Calls: []string{"mount"}, Guarded: []string{"ioctl"}, Errno: 1, Unknown: 38, Unfiltered: true},
 		NoNewPrivs: true, OOMScoreAdj: &score, Cgroups: []string{`/sys/fs/cgroup/machine-rkt\x2dx.scope`}, PrivateIPC: true, PrivateNet: true,
-		Rlimits: []Rlimit{{Cur: 1, Max: 1<<64 - 1}},
+		Rlimits: []Rlimit{{Cur: 1, Max: 1<<64 - 1}}, Label: "a:b:c:s0:c1,c2",
+		Start: &Start{
+			Exec: []string{"/bin/sh", "-c", "two\nlines"}, WorkDir: "/home", PreStart: [][]string{{"/a", ""}, {"/b"}}, PostStop: [][]string{{"/c \"x\""}},
+			ReadOnly: true, HostPaths: true, KeepSys: true, WholeSys: true, ReadOnlyPaths: []string{"/proc/sys"}, HiddenPaths: []string{"/sys/fs"}, TTY: true, Interactive: true,
+			Streams: []string{"null", "log", "tty"}, PodCaps: caps.Set(1<<40 | 1), PodCalls: []string{"mount"}, UserShift: 1<<32 - 1,
+			Devices: []devfilter.Rule{{Type: devfilter.Char, Major: 10, Minor: 229, Access: "rw"}, {Type: devfilter.Block, Major: -1, Minor: -1, Access: "rwm"}},
+		},
 	}
 }
 
@@ -42,9 +51,57 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
+func process() Process {
+	return Process{PID: 42, StartTime: 1 << 60, Cgroups: []string{`/sys/fs/cgroup/machine-rkt\x2dx.scope`, "/b"}}
+}
+
+func TestProcess(t *testing.T) {
+	var got Process
+	if err := json.Unmarshal(process().Marshal(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(process(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	own, err := StartTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "process")
+	for name, tt := range map[string]struct {
+		content string
+		want    error
+	}{
+		"alive":      {string(Process{PID: os.Getpid(), StartTime: own}.Marshal()), nil},
+		"other":      {string(Process{PID: os.Getpid(), StartTime: own + 1}.Marshal()), ErrOtherProcess},
+		"gone":       {string(Process{PID: 1 << 30, StartTime: own}.Marshal()), ErrOtherProcess},
+		"damaged":    {"{", nil},
+		"no process": {"{}", ErrOtherProcess},
+	} {
+		if err := os.WriteFile(file, []byte(tt.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadProcess(file)
+		switch {
+		case name == "damaged":
+			if err == nil {
+				t.Error("a damaged file is read")
+			}
+		case !errors.Is(err, tt.want) || tt.want == nil && err != nil:
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := ReadProcess(file + "x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 // TestNoFieldForgotten: full sets every field, so the round trip covers all.
 func TestNoFieldForgotten(t *testing.T) {
-	for _, v := range []reflect.Value{reflect.ValueOf(*full()), reflect.ValueOf(*full().Seccomp), reflect.ValueOf(full().Rlimits[0])} {
+	for _, v := range []reflect.Value{
+		reflect.ValueOf(*full()), reflect.ValueOf(*full().Seccomp), reflect.ValueOf(full().Rlimits[0]), reflect.ValueOf(*full().Start), reflect.ValueOf(full().Start.Devices[0]),
+		reflect.ValueOf(process()),
+	} {
 		for i := range v.NumField() {
 			if v.Field(i).IsZero() {
 				t.Errorf("%s.%s is not set", v.Type(), v.Type().Field(i).Name)

@@ -51,7 +51,26 @@ func Stop(argv []string) error {
 	if !s.Force {
 		return err
 	}
-	return errors.Join(err, killCgroups(s.UUID), failpoint.Hit("stop.killed"))
+	return errors.Join(err, killCgroups(s.UUID), failpoint.Hit("stop.killed"), awaitLock())
+}
+
+// awaitLock waits until nothing of the pod holds its lock any more: a pod that
+// was ended by force can be collected when stop returns.
+func awaitLock() error {
+	dir, err := os.Open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	for end := time.Now().Add(patience); ; time.Sleep(pace) {
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		if time.Now().After(end) {
+			return errors.New("the pod was killed, and still somebody holds its lock")
+		}
+	}
 }
 
 func signalSupervisor(sig unix.Signal) error {

@@ -138,11 +138,16 @@ func (t *target) hasEnded(leader int) bool {
 // run starts the inner process and stands for it: signals, stops and the exit
 // status pass through.
 func (t *target) run(r, self *os.File, namespaces inside.Namespaces, o order) error {
-	if err := cgroup.Join(t.proc.Cgroups); err != nil {
-		return err
+	keep := []*os.File{r}
+	for _, dir := range t.proc.Cgroups {
+		f, err := cgroup.OpenProcs(dir)
+		if err != nil {
+			return err
+		}
+		keep = append(keep, f)
 	}
 	pid, err := inside.Start(inside.Child{
-		Program: self, Namespaces: namespaces, Keep: r, Caps: o.PodCaps, Name: InsideName,
+		Program: self, Namespaces: namespaces, Keep: keep, Caps: o.PodCaps, Name: InsideName,
 	})
 	if err != nil {
 		return fmt.Errorf("enter the pod: %w", err)
@@ -195,15 +200,15 @@ func dieOf(sig unix.Signal) error {
 
 // Inside becomes the command, in the namespaces of the pod.
 func Inside(argv []string) error {
-	f, err := inside.Kept(argv)
+	files, err := inside.Kept(argv)
 	if err != nil {
 		return err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, profile.MaxSize))
+	data, err := io.ReadAll(io.LimitReader(files[0], profile.MaxSize))
 	if err != nil {
 		return fmt.Errorf("read the order: %w", err)
 	}
-	_ = f.Close()
+	_ = files[0].Close()
 	var o order
 	if err := json.Unmarshal(data, &o); err != nil || len(o.Cmd) == 0 {
 		return fmt.Errorf("read the order: damaged: %w", err)
@@ -215,12 +220,15 @@ func Inside(argv []string) error {
 	if err != nil {
 		return err
 	}
-	return become(prof, o)
+	return become(prof, o, files[1:])
 }
 
 // become becomes the command in the app's root. The mount namespace that was
 // joined has it as its root, unless it is the pod's own (insecure option paths).
-func become(prof *profile.Profile, o order) error {
+//
+// It joins the app's cgroups last: their limits are the app's, and what this
+// program still needs, memory and threads, is not the app's to pay for.
+func become(prof *profile.Profile, o order, cgroups []*os.File) error {
 	if prof.Start.HostPaths {
 		if err := unix.Chroot("/" + poddir.AppRootfs(prof.App)); err != nil {
 			return fmt.Errorf("change the root: %w", err)
@@ -250,7 +258,10 @@ func become(prof *profile.Profile, o order) error {
 		return err
 	}
 	held := *prof
-	held.Cgroups = nil // joined from outside
+	held.Cgroups = nil // by descriptor: nothing in here names them
+	if err := cgroup.JoinProcs(cgroups); err != nil {
+		return err
+	}
 	return confine.Exec(&held, confine.Program{WorkDir: "/", Path: file, Args: o.Cmd[1:], Env: environ(prof.Environment, o.Term)})
 }
 

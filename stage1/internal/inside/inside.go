@@ -106,9 +106,9 @@ func SealedCopy() (*os.File, error) {
 type Child struct {
 	Program    *os.File // of SealedCopy
 	Namespaces Namespaces
-	Keep       *os.File // the one descriptor that it gets beside the standard streams
-	Caps       caps.Set // what it may have
-	Name       string   // argv[0]; argv[1] is the number of Keep
+	Keep       []*os.File // the descriptors that it gets beside the standard streams
+	Caps       caps.Set   // what it may have
+	Name       string     // argv[0]; the others are the numbers of Keep
 }
 
 // Start starts a child and returns its process ID. The calling goroutine is
@@ -135,24 +135,32 @@ func Start(c Child) (int, error) {
 	if err := unix.CloseRange(firstFD, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return 0, fmt.Errorf("close descriptors: %w", err)
 	}
-	if _, err := unix.FcntlInt(c.Keep.Fd(), unix.F_SETFD, 0); err != nil {
-		return 0, err
+	argv := []string{c.Name}
+	for _, f := range c.Keep {
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
+			return 0, err
+		}
+		argv = append(argv, strconv.Itoa(int(f.Fd())))
 	}
-	return JoinExec(int(c.Program.Fd()), list, []string{c.Name, strconv.Itoa(int(c.Keep.Fd()))}, []string{})
+	return JoinExec(int(c.Program.Fd()), list, argv, []string{})
 }
 
-// Kept is the descriptor that Start was told to keep, in the child.
-func Kept(argv []string) (*os.File, error) {
-	if len(argv) != 2 {
+// Kept are the descriptors that Start was told to keep, in the child.
+func Kept(argv []string) ([]*os.File, error) {
+	if len(argv) < 2 {
 		return nil, errors.New("called by hand")
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("protect this process: %w", err)
 	}
-	fd, err := strconv.Atoi(argv[1])
-	if err != nil || fd < firstFD {
-		return nil, errors.New("called by hand")
+	var files []*os.File
+	for _, word := range argv[1:] {
+		fd, err := strconv.Atoi(word)
+		if err != nil || fd < firstFD {
+			return nil, errors.New("called by hand")
+		}
+		unix.CloseOnExec(fd)
+		files = append(files, os.NewFile(uintptr(fd), "kept"))
 	}
-	unix.CloseOnExec(fd)
-	return os.NewFile(uintptr(fd), "kept"), nil
+	return files, nil
 }

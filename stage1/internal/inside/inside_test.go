@@ -35,10 +35,11 @@ func TestMain(m *testing.M) {
 
 // report writes what it is into the descriptor that it was given.
 func report() int {
-	f, err := Kept(os.Args)
-	if err != nil {
+	files, err := Kept(os.Args)
+	if err != nil || len(files) != 1 {
 		return 1
 	}
+	f := files[0]
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 2
@@ -81,7 +82,7 @@ func starter() int {
 	if err != nil {
 		return 5
 	}
-	child, err := Start(Child{Program: self, Namespaces: namespaces, Keep: w, Caps: caps.Default | 1<<21, Name: "report"})
+	child, err := Start(Child{Program: self, Namespaces: namespaces, Keep: []*os.File{w}, Caps: caps.Default | 1<<21, Name: "report"})
 	if err != nil {
 		_, _ = os.Stderr.WriteString(err.Error())
 		return 6

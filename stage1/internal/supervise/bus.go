@@ -168,7 +168,7 @@ func dialInside(leader int, keep *os.File) error {
 	}
 	defer func() { _ = self.Close() }()
 	pid, err := inside.Start(inside.Child{
-		Program: self, Namespaces: namespaces, Keep: keep, Caps: nspawn.Default, Name: DialerName,
+		Program: self, Namespaces: namespaces, Keep: []*os.File{keep}, Caps: nspawn.Default, Name: DialerName,
 	})
 	if err != nil {
 		return err
@@ -189,11 +189,11 @@ func DialSystemd() (*os.File, error) {
 
 // Dialer is the other end of DialBus.
 func Dialer(argv []string) error {
-	f, err := inside.Kept(argv)
+	files, err := inside.Kept(argv)
 	if err != nil {
 		return err
 	}
-	c, err := net.FileConn(f)
+	c, err := net.FileConn(files[0])
 	if err != nil {
 		return err
 	}
