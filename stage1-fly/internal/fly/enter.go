@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/appenv"
+	"github.com/rkt/rkt/v2/pkg/confine"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
-	"github.com/rkt/rkt/v2/pkg/confine"
 	"github.com/rkt/rkt/v2/pkg/profile"
 	"github.com/rkt/rkt/v2/pkg/program"
 )

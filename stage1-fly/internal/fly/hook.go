@@ -9,8 +9,8 @@ import (
 	"strconv"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
-	"github.com/rkt/rkt/v2/pkg/inroot"
 	"github.com/rkt/rkt/v2/pkg/confine"
+	"github.com/rkt/rkt/v2/pkg/inroot"
 	"github.com/rkt/rkt/v2/pkg/profile"
 )
 

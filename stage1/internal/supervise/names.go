@@ -44,13 +44,13 @@ func (p *pod) writeNames() error {
 // copyTimeZone gives the pod's own programs the host's time zone; apps have
 // that of their image. Whatever goes wrong is not worth a failed start.
 func (p *pod) copyTimeZone() error {
-	const max = 1 << 20
+	const maxSize = 1 << 20
 	target, err := filepath.EvalSymlinks("/etc/localtime")
 	if err != nil {
 		return nil
 	}
 	st, err := os.Stat(target)
-	if err != nil || !st.Mode().IsRegular() || st.Size() > max {
+	if err != nil || !st.Mode().IsRegular() || st.Size() > maxSize {
 		return nil
 	}
 	data, err := os.ReadFile(target)

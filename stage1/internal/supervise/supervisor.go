@@ -104,12 +104,9 @@ type proc struct {
 func newSupervisor(p *pod) (*supervisor, error) {
 	s := &supervisor{pod: p, apps: map[string]*proc{}, over: make(chan struct{}), left: len(p.order)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	var err error
-	if s.log, err = p.openLog(); err != nil {
-		return nil, err
-	}
+	s.log = p.openLog()
 	s.mux = newMux(s)
-	err = p.asPodRoot(func() error {
+	err := p.asPodRoot(func() (err error) {
 		socket := filepath.Join(poddir.Stage1Rootfs, wire.Socket)
 		_ = os.Remove(socket)
 		if s.listener, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: socket, Net: "unixpacket"}); err != nil {
@@ -128,15 +125,13 @@ func newSupervisor(p *pod) (*supervisor, error) {
 		return nil, err
 	}
 	if p.call.Interactive {
-		if s.term, err = openTerminal(s); err != nil {
-			return nil, err
-		}
+		s.term = openTerminal(s)
 	}
 	return s, nil
 }
 
 // openLog opens the journal of the pod. A pod without one still runs.
-func (p *pod) openLog() (*log, error) {
+func (p *pod) openLog() *log {
 	l := &log{out: os.Stdout}
 	err := p.asPodRoot(func() (err error) {
 		l.journal, err = journal.OpenPod(filepath.Join(poddir.Stage1Rootfs, poddir.JournalDir), journal.Pod{
@@ -148,7 +143,7 @@ func (p *pod) openLog() (*log, error) {
 		say("warning: the pod has no journal: %v", err)
 		l.journal = nil
 	}
-	return l, nil
+	return l
 }
 
 // journalGroup is the group whose members may read journals. In a user

@@ -29,12 +29,12 @@ const (
 	statusEscape = 1
 )
 
-func openTerminal(s *supervisor) (*terminal, error) {
+func openTerminal(s *supervisor) *terminal {
 	t := &terminal{s: s}
 	if saved, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
 		t.saved = saved
 	}
-	return t, nil
+	return t
 }
 
 // connect gives the terminal to an app.
