@@ -58,7 +58,7 @@ func (s *supervisor) serve(c *net.UnixConn) {
 	r, err := wire.Parse(b)
 	if err == nil {
 		err = s.handle(c, r, files)
-		if err != nil && r.Kind == wire.Failed {
+		if err != nil && r.Kind == wire.Failed && !s.isEnding() {
 			// Everything else is reported by whoever is refused.
 			say("stage1: app %q: %s (refused: %v)", r.App, printable(r.Text), err)
 		}
@@ -174,7 +174,9 @@ func (s *supervisor) handle(c *net.UnixConn, r wire.Request, files []*os.File) e
 	switch r.Kind {
 	case wire.Failed:
 		// The reason is text of a program inside the pod: one printable line.
-		say("stage1: app %q: %s", r.App, printable(r.Text))
+		if !s.isEnding() { // then a failed start is no news
+			say("stage1: app %q: %s", r.App, printable(r.Text))
+		}
 		if err := s.begin(r, p, prof); err != nil {
 			return err
 		}
@@ -186,6 +188,12 @@ func (s *supervisor) handle(c *net.UnixConn, r wire.Request, files []*os.File) e
 		return err
 	}
 	return s.grant(c, r, prof, files, prof.Start.Streams)
+}
+
+func (s *supervisor) isEnding() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending
 }
 
 func printable(s string) string {
