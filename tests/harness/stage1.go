@@ -36,15 +36,16 @@ func Stage1Flag(t T, flavor string) string {
 // appLine is how a supervisor prefixes a line of an app in log mode.
 var appLine = regexp.MustCompile(`^\[ *[0-9]+\.[0-9]{6}\] ([a-z0-9-]+)\[[0-9]+\]: (.*)$`)
 
-// AppOutput is what an app printed in what rkt run printed: its lines without
-// the supervisor's prefix. Without any prefix, as under fly, all is the app's.
+// AppOutput is what an app, or all if it is "", printed in what rkt run printed:
+// the lines without the supervisor's prefix. Without any prefix, as under fly,
+// all is the app's.
 func AppOutput(stdout, app string) string {
 	var out strings.Builder
 	prefixed := false
 	for line := range strings.Lines(stdout) {
 		m := appLine.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
 		prefixed = prefixed || m != nil
-		if m != nil && m[1] == app {
+		if m != nil && (app == "" || m[1] == app) {
 			out.WriteString(m[2] + "\n")
 		}
 	}
