@@ -46,8 +46,12 @@ stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the sa
 	  (set -x; $(BUILD)/tools/mkstage1 -flavor $$f -version $(VERSION) -program $(STAGE1)/$$p -files dist/stage1 -out $(STAGE1)/stage1-$$f.aci) || exit 1; done
 	@for f in $(EMBEDDED); do cp $(STAGE1)/stage1-$$f.aci $(STAGE1)/stage1-$$f.id $(EMBED)/ || exit 1; done
 
-failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step
-	go build -trimpath -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
+failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step of rkt and of the stage1-coreos inside it
+	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/stage1 ./stage1
+	$(BUILD)/tools/mkstage1 -flavor coreos -version $(VERSION) -program $(STAGE1)-failpoint/stage1 -files dist/stage1 -out $(STAGE1)-failpoint/stage1-coreos.aci
+	@e=$(CURDIR)/$(EMBED)/stage1-coreos f=$(STAGE1)-failpoint/stage1-coreos; \
+	  printf '{"Replace": {"%s": "%s", "%s": "%s"}}\n' $$e.aci $$f.aci $$e.id $$f.id >$(STAGE1)-failpoint/overlay.json
+	go build -trimpath -overlay $(STAGE1)-failpoint/overlay.json -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
 
 $(SUM): $(wildcard tools/testsum/*.go)
 	go -C tools build -o $@ ./testsum
@@ -59,7 +63,7 @@ test: $(SUM) ## unit tests; no root needed (as root some more run)
 	$(SUM) run -name unit ./...
 
 functional: build failpoint $(SUM) ## real pods, real registries, real images; root
-	$(SUM) run -name functional -- -tags functional -p 1 -count 1 -timeout 30m ./tests/harness/ ./tests/functional/
+	$(SUM) run -name functional -- -tags functional -p 1 -count 1 -timeout 30m ./tests/harness/ ./tests/functional/ ./tests/ace/... ./tests/escape/... ./tests/realpods/...
 
 torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTURE=long for the long form
 	$(SUM) run -name failpoints -- -tags failpoint -p 1 -count 1 -run 'Killed|Failpoint' ./stage0/ ./store/treestore/

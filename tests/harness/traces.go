@@ -35,7 +35,7 @@ func ProcessesOf(uuid string) []Process {
 		dir := "/proc/" + strconv.Itoa(pid)
 		cmd, _ := os.ReadFile(dir + "/cmdline")
 		groups, _ := os.ReadFile(dir + "/cgroup")
-		if !bytes.Contains(cmd, []byte(uuid)) && !bytes.Contains(groups, []byte(scope)) || IsZombie(pid) {
+		if !bytes.Contains(cmd, []byte(uuid)) && !bytes.Contains(groups, []byte(scope)) || isZombie(pid) {
 			continue
 		}
 		comm, _ := os.ReadFile(dir + "/comm")
@@ -61,9 +61,9 @@ func PIDs() (pids []int) {
 	return pids
 }
 
-// IsZombie tells whether nobody but a parent that has not looked knows of a
+// isZombie tells whether nobody but a parent that has not looked knows of a
 // process; one that is gone altogether counts.
-func IsZombie(pid int) bool {
+func isZombie(pid int) bool {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return true
