@@ -16,6 +16,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/stage1/internal/inside"
 	"github.com/rkt/rkt/v2/stage1/internal/supervise"
 	"github.com/rkt/rkt/v2/stage1/internal/units"
 )
@@ -36,6 +37,9 @@ type operation struct {
 func open(argv []string) (*operation, error) {
 	o := &operation{}
 	var err error
+	if err := inside.Seal(argv, os.Environ()); err != nil {
+		return nil, err
+	}
 	if o.call, err = entrypoint.ParseApp(argv); err != nil {
 		return nil, err
 	}

@@ -60,6 +60,9 @@ func Enter(argv []string) error {
 	if err != nil {
 		return err
 	}
+	if err := inside.Seal(argv, []string{"TERM=" + os.Getenv("TERM")}); err != nil {
+		return err
+	}
 	t, err := findTarget(e)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -44,7 +45,9 @@ func StartGuard(lock int) (*Guard, error) {
 		return nil, fmt.Errorf("block signals: %w", err)
 	}
 	keep := sorted3(lock, pipe[0], parent)
-	pid, errno := guard(keep, pipe[0], parent)
+	buf := new([maxPath + 1]byte)
+	pid, errno := guard(keep, pipe[0], parent, buf)
+	runtime.KeepAlive(buf)
 	maskErr := unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 	_ = unix.Close(pipe[0])
 	_ = unix.Close(parent)
@@ -53,6 +56,9 @@ func StartGuard(lock int) (*Guard, error) {
 	}
 	return &Guard{pid: int(pid), pipe: os.NewFile(uintptr(pipe[1]), "guard")}, maskErr
 }
+
+// PID is the process ID of the guard.
+func (g *Guard) PID() int { return g.pid }
 
 func sorted3(a, b, c int) [3]int {
 	if a > b {
@@ -65,6 +71,23 @@ func sorted3(a, b, c int) [3]int {
 		a, b = b, a
 	}
 	return [3]int{a, b, c}
+}
+
+// maxPath is the longest path that KillBy takes.
+const maxPath = 4095
+
+// KillBy tells the guard of a file cgroup.kill of the pod's (cgroups(7)), which
+// may not be there yet. If the supervisor dies before Protect, a 1 goes there:
+// PID 1 may exist before anybody has said which process it is.
+func (g *Guard) KillBy(file string) error {
+	if len(file) > maxPath {
+		return fmt.Errorf("guard of the pod: %q is too long", file)
+	}
+	b := binary.NativeEndian.AppendUint32(nil, uint32(-len(file)))
+	if _, err := g.pipe.Write(append(b, file...)); err != nil {
+		return fmt.Errorf("guard of the pod: %w", err)
+	}
+	return nil
 }
 
 // Protect tells the guard which process is the pod's PID 1.
@@ -100,7 +123,7 @@ type pollFD struct {
 //go:noinline
 //go:norace
 //go:nosplit
-func guard(keep [3]int, pipe, parent int) (pid uintptr, errno syscall.Errno) {
+func guard(keep [3]int, pipe, parent int, buf *[maxPath + 1]byte) (pid uintptr, errno syscall.Errno) {
 	pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno != 0 || pid != 0 {
 		return pid, errno
@@ -120,24 +143,33 @@ func guard(keep [3]int, pipe, parent int) (pid uintptr, errno syscall.Errno) {
 	var fds [2]pollFD
 	fds[0].fd, fds[0].events = int32(pipe), unix.POLLIN
 	fds[1].fd, fds[1].events = int32(parent), unix.POLLIN
-	var leader int32
+	var word int32 // the leader, or the length of a path as a negative number
 	for {
 		_, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), 2, 0, 0, 0, 0)
 		if e != 0 {
 			continue
 		}
-		if fds[0].revents&unix.POLLIN != 0 {
-			break
-		}
-		if fds[0].revents != 0 || fds[1].revents != 0 { // before there was a PID 1
+		if fds[0].revents&unix.POLLIN == 0 { // before there was a PID 1 that anybody knew
+			fd, _, e := syscall.RawSyscall6(unix.SYS_OPENAT, ^uintptr(99), uintptr(unsafe.Pointer(buf)), syscall.O_WRONLY, 0, 0, 0)
+			if e == 0 {
+				one := [1]byte{'1'}
+				_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&one)), 1)
+			}
 			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 		}
+		n, _, e := syscall.RawSyscall(syscall.SYS_READ, uintptr(pipe), uintptr(unsafe.Pointer(&word)), 4)
+		if e != 0 || n != 4 {
+			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
+		}
+		if word > 0 {
+			break
+		}
+		if word < -maxPath {
+			_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
+		}
+		_, _, _ = syscall.RawSyscall(syscall.SYS_READ, uintptr(pipe), uintptr(unsafe.Pointer(buf)), uintptr(-word))
 	}
-	n, _, e := syscall.RawSyscall(syscall.SYS_READ, uintptr(pipe), uintptr(unsafe.Pointer(&leader)), 4)
-	if e != 0 || n != 4 {
-		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
-	}
-	pidfd, _, e := syscall.RawSyscall(unix.SYS_PIDFD_OPEN, uintptr(leader), 0, 0)
+	pidfd, _, e := syscall.RawSyscall(unix.SYS_PIDFD_OPEN, uintptr(word), 0, 0)
 	if e != 0 {
 		_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
 	}

@@ -4,16 +4,18 @@
 //
 // A process that goes into a pod is a danger to the host as long as it has more
 // power than the pod: from the moment that it is in the pod's PID namespace,
-// what lives there may try to look into it. So, in this order: the namespaces
-// are opened through a process that is checked to be the one that was meant;
-// capabilities are cut to those of the pod's supervisor; the child is cloned
-// into the PID namespace, joins all others before it does anything else, and
-// executes a sealed copy of this program from memory, which nobody can change
-// (CVE-2019-5736).
+// what lives there may look into it, if it has CAP_SYS_PTRACE: into its program
+// by /proc/PID/exe, its files by /proc/PID/root. So, in this order: the calling
+// program becomes a sealed copy of itself in memory, which nobody can change
+// (Seal; CVE-2019-5736); the namespaces are opened through a process that is
+// checked to be the one that was meant; capabilities are cut to those of the
+// pod's supervisor; a child joins every namespace but the PIDs', so that its
+// root is the pod's; and its child, the first that the pod sees, is cloned into
+// the PID namespace and executes.
 //
 // A process with several threads cannot join a user namespace (setns(2)), and
-// every Go program has several. So the clone and what follows up to execve are
-// raw system calls in a child that has one thread only.
+// every Go program has several. So the clones and what follows up to execve are
+// raw system calls in children that have one thread only.
 package inside
 
 import (
@@ -76,6 +78,28 @@ func sameNamespace(f *os.File, own string) (bool, error) {
 	return a.Dev == b.Dev && a.Ino == b.Ino, nil
 }
 
+// Seal makes the calling process a sealed copy of its own program, with the same
+// arguments and the environment env. It returns if it is one already, or on
+// failure.
+func Seal(argv, env []string) error {
+	const seals = unix.F_SEAL_WRITE
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	have, err := unix.FcntlInt(self.Fd(), unix.F_GET_SEALS, 0)
+	_ = self.Close()
+	if err == nil && have&seals == seals {
+		return nil
+	}
+	f, err := SealedCopy()
+	if err != nil {
+		return err
+	}
+	path := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
+	return fmt.Errorf("execute the sealed copy: %w", unix.Exec(path, argv, env))
+}
+
 // SealedCopy is this program in memory that nobody can change.
 func SealedCopy() (*os.File, error) {
 	self, err := os.Open("/proc/self/exe")
@@ -113,13 +137,8 @@ type Child struct {
 
 // Start starts a child and returns its process ID. The calling goroutine is
 // locked to its thread, which is good for nothing else afterwards: it has lost
-// its capabilities, and its children are in the pod.
+// its capabilities.
 func Start(c Child) (int, error) {
-	if f := c.Namespaces["pid"]; f != nil { // of children
-		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWPID); err != nil {
-			return 0, fmt.Errorf("PID namespace: %w", err)
-		}
-	}
 	if err := caps.Limit(c.Caps); err != nil {
 		return 0, err
 	}
@@ -142,7 +161,11 @@ func Start(c Child) (int, error) {
 		}
 		argv = append(argv, strconv.Itoa(int(f.Fd())))
 	}
-	return JoinExec(int(c.Program.Fd()), list, argv, []string{})
+	pidns := -1
+	if f := c.Namespaces["pid"]; f != nil {
+		pidns = int(f.Fd())
+	}
+	return joinExec(int(c.Program.Fd()), list, pidns, argv, []string{})
 }
 
 // Kept are the descriptors that Start was told to keep, in the child.

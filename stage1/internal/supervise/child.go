@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -97,7 +98,11 @@ func (p *pod) nspawn() (nspawn.Call, error) {
 		return c, nil
 	}
 	root := poddir.Stage1Rootfs
-	c.Loader, c.LibraryPath, c.Program = root+"/usr/lib/rkt/ld.so", root+"/"+userspace.LibraryDir, root+userspace.Nspawn
+	c.Loader, c.Program = root+"/usr/lib/rkt/ld.so", root+userspace.Nspawn
+	// An absolute path: of a relative one the linker does not remember which
+	// variants of the directory are missing, and tries ten for each library. The
+	// pod's own path may have characters that end a path here.
+	c.LibraryPath = "/proc/self/cwd/" + root + "/" + userspace.LibraryDir
 	return c, nil
 }
 
@@ -121,6 +126,11 @@ func (p *pod) startChild() (*child, error) {
 	filter, err := p.supervisorFilter()
 	if err != nil {
 		return nil, err
+	}
+	if dir := p.cgroup.Unified(); dir != "" {
+		if err := p.guard.KillBy(dir + "/" + cgroup.PayloadGroup + "/cgroup.kill"); err != nil {
+			return nil, err
+		}
 	}
 	c := &child{done: make(chan struct{}), stderr: &tail{}}
 	argv := call.Argv()
