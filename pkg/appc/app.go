@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 )
 
@@ -164,16 +163,16 @@ func validateHandlers(handlers []EventHandler) error {
 	return nil
 }
 
-var environmentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z_0-9.-]*$`)
+var environmentName = compiled(`^[A-Za-z_][A-Za-z_0-9.-]*$`)
 
 // ValidEnvironmentName tells whether name may be a variable of a manifest.
-func ValidEnvironmentName(name string) bool { return environmentName.MatchString(name) }
+func ValidEnvironmentName(name string) bool { return environmentName().MatchString(name) }
 
 func (e Environment) validate() error {
 	seen := make(map[string]bool, len(e))
 	for i, v := range e {
 		if !ValidEnvironmentName(v.Name) {
-			return at(index(i), at("name", fmt.Errorf("invalid environment variable name %q (must match %s)", v.Name, environmentName)))
+			return at(index(i), at("name", fmt.Errorf("invalid environment variable name %q (must match %s)", v.Name, environmentName())))
 		}
 		if seen[v.Name] {
 			return at(index(i), at("name", fmt.Errorf("duplicate environment variable of name %q", v.Name)))

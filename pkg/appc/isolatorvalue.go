@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -192,7 +191,7 @@ func checkCapabilities(raw json.RawMessage) error {
 	return nil
 }
 
-var errnoName = regexp.MustCompile(`^E[A-Z0-9]*$`)
+var errnoName = compiled(`^E[A-Z0-9]*$`)
 
 func checkSeccomp(raw json.RawMessage) error {
 	var s LinuxSeccomp
@@ -202,7 +201,7 @@ func checkSeccomp(raw json.RawMessage) error {
 	if len(s.Set) == 0 {
 		return at("set", errors.New("set must be non-empty"))
 	}
-	if s.Errno != "" && !errnoName.MatchString(s.Errno) {
+	if s.Errno != "" && !errnoName().MatchString(s.Errno) {
 		return at("errno", fmt.Errorf("errno %q must be upper-case letters and digits starting with E", s.Errno))
 	}
 	return nil

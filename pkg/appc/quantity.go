@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -32,8 +31,8 @@ const (
 )
 
 var (
-	quantityRE = regexp.MustCompile(quantityPattern)
-	numberRE   = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$`)
+	quantityRE = compiled(quantityPattern)
+	numberRE   = compiled(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$`)
 )
 
 // scale is how a quantity was written and is written again.
@@ -61,11 +60,11 @@ func ParseQuantity(s string) (Quantity, error) {
 	if len(s) > maxQuantityLen {
 		return Quantity{}, fmt.Errorf("%w: %d characters", ErrQuantityTooLong, len(s))
 	}
-	parts := quantityRE.FindStringSubmatch(s)
+	parts := quantityRE().FindStringSubmatch(s)
 	if parts == nil {
 		return Quantity{}, fmt.Errorf("%q: %w", s, ErrQuantityFormat)
 	}
-	if !numberRE.MatchString(parts[1]) {
+	if !numberRE().MatchString(parts[1]) {
 		return Quantity{}, fmt.Errorf("%q: %w", s, ErrQuantityNumber)
 	}
 	number, ok := new(big.Rat).SetString(parts[1])

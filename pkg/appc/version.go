@@ -5,17 +5,16 @@ package appc
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 )
 
 // semver is the grammar of Semantic Versioning 2.0.0.
-var semver = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)` +
+var semver = compiled(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)` +
 	`(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
 
 // MajorVersion returns the first number of a semantic version.
 func MajorVersion(version string) (uint64, error) {
-	m := semver.FindStringSubmatch(version)
+	m := semver().FindStringSubmatch(version)
 	if m == nil {
 		return 0, fmt.Errorf("%q is not a semantic version", version)
 	}
