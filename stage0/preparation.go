@@ -236,7 +236,7 @@ func (pr *preparation) writeMode(rel string, data []byte, mode os.FileMode) erro
 		_ = f.Close()
 		return err
 	}
-	if len(data) == 0 || !pr.overlay { // see flush
+	if len(data) == 0 || !pr.overlay || pr.RunNow { // see flush
 		return f.Close()
 	}
 	pr.syncs.Go(func() error { return errors.Join(f.Sync(), f.Close()) })

@@ -52,10 +52,16 @@ type PrepareConfig struct {
 	NoOverlay    bool
 	PrivateUsers bool
 	UUIDFileSave string // file that gets the UUID as soon as the pod exists
+
+	// RunNow says that the caller runs the pod at once. Then nothing waits for
+	// the disk: power loss ends the pod, and what is left of it, whatever that
+	// is, is for gc to remove.
+	RunNow bool
 }
 
-// Prepare makes a pod. It returns the pod in the state Preparing, locked and
-// with all its files durable: the caller calls Run, or Pod.ToPrepared and Close.
+// Prepare makes a pod. It returns the pod in the state Preparing, locked and,
+// without RunNow, with all its files durable: the caller calls Run, or
+// Pod.ToPrepared and Close.
 // On failure the pod is left as an aborted prepare.
 func Prepare(ctx context.Context, c PrepareConfig) (*pod.Pod, error) {
 	plan, err := c.plan()

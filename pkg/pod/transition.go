@@ -169,12 +169,14 @@ func (p *Pod) ToPrepared() error {
 // one, whose lock it takes. It keeps the lock. Whoever loses a race for a
 // prepared pod gets an error that is lock.ErrLocked or ErrMoved.
 func (p *Pod) ToRunning(ctx context.Context) error {
-	if p.dir == poddir.Prepared {
+	prepared := p.dir == poddir.Prepared
+	if prepared {
 		if err := p.TryLock(ctx); err != nil {
 			return fmt.Errorf("cannot transition to run: %w", err)
 		}
 	}
-	if err := p.move(poddir.Run, true); err != nil {
+	// A prepared pod must not be there to be run again after power loss.
+	if err := p.move(poddir.Run, prepared); err != nil {
 		return fmt.Errorf("cannot transition to run: %w", err)
 	}
 	return failpoint.Hit("run.running")

@@ -74,6 +74,7 @@ func runRun(ctx context.Context, d *Deps, o runOptions) error {
 	if err := o.checkManifestApps(c.PodManifest); err != nil {
 		return err
 	}
+	c.RunNow = true
 	p, err := stage0.Prepare(ctx, c)
 	if err != nil {
 		return err
