@@ -112,6 +112,15 @@ func (m *model) rmdir(dir string) error {
 	return nil
 }
 
+func (m *model) children(dir string) (all []string, err error) {
+	for d := range m.procs {
+		if path.Dir(d) == dir {
+			all = append(all, d)
+		}
+	}
+	return all, nil
+}
+
 func (m *model) read(file string) (string, error) {
 	dir := path.Dir(file)
 	if _, ok := m.procs[dir]; !ok {
@@ -124,8 +133,16 @@ func (m *model) read(file string) (string, error) {
 		return strings.Join(m.subs[dir], " "), nil
 	case "cgroup.procs":
 		return strings.Join(m.procs[dir], "\n"), nil
+	case "cgroup.type":
+		if dir != m.mount {
+			return "domain", nil
+		}
 	}
-	return "", fs.ErrNotExist
+	text, ok := m.files[file]
+	if !ok {
+		return "", fs.ErrNotExist
+	}
+	return text, nil
 }
 
 func (m *model) write(file, value string) error {
@@ -136,19 +153,32 @@ func (m *model) write(file, value string) error {
 	}
 	switch path.Base(file) {
 	case "cgroup.subtree_control":
-		if dir != m.mount && len(m.procs[dir]) > 0 {
+		if dir != m.mount && len(m.procs[dir]) > 0 && value[0] == '+' {
 			return unix.EBUSY
 		}
-		if !slices.Contains(m.controllers(dir), value[1:]) {
-			return unix.ENOENT
+		for word := range strings.FieldsSeq(value) {
+			if word[0] == '-' {
+				for d := range m.procs {
+					if path.Dir(d) == dir && slices.Contains(m.subs[d], word[1:]) {
+						return unix.EBUSY
+					}
+				}
+				m.subs[dir] = slices.DeleteFunc(slices.Clone(m.subs[dir]), func(c string) bool { return c == word[1:] })
+				continue
+			}
+			if !slices.Contains(m.controllers(dir), word[1:]) {
+				return unix.ENOENT
+			}
+			m.subs[dir] = append(m.subs[dir], word[1:])
 		}
-		m.subs[dir] = append(m.subs[dir], value[1:])
 	case "cgroup.procs":
-		self := strconv.Itoa(os.Getpid())
-		for d, list := range m.procs {
-			m.procs[d] = slices.DeleteFunc(list, func(p string) bool { return p == self })
+		if value == "0" {
+			value = strconv.Itoa(os.Getpid())
 		}
-		m.procs[dir] = append(m.procs[dir], self)
+		for d, list := range m.procs {
+			m.procs[d] = slices.DeleteFunc(list, func(p string) bool { return p == value })
+		}
+		m.procs[dir] = append(m.procs[dir], value)
 	default:
 		m.files[file] = value
 	}

@@ -5,6 +5,7 @@ package cgroup
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -26,11 +27,21 @@ type hierarchy struct {
 type Host struct {
 	hierarchies []hierarchy
 	fs          filesystem
+	proc        string // of the calling process
+	// managed says that systemd runs the host: cgroups that it has made are its.
+	managed bool
 }
 
 // Detect looks at the mounts and the cgroups of the calling process. A host
 // without any is not an error: it just has no controller.
-func Detect() (*Host, error) { return detect("/proc/self", osFS{}) }
+func Detect() (*Host, error) {
+	h, err := detect("/proc/self", osFS{})
+	if err == nil {
+		_, err := os.Lstat("/run/systemd/system") // sd_booted(3)
+		h.managed = err == nil
+	}
+	return h, err
+}
 
 func detect(proc string, fs filesystem) (*Host, error) {
 	mounts, err := os.ReadFile(path.Join(proc, "mountinfo"))
@@ -45,7 +56,7 @@ func detect(proc string, fs filesystem) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("detect cgroups: %w", err)
 	}
-	h := &Host{fs: fs}
+	h := &Host{fs: fs, proc: proc}
 	paths := ownPaths(own)
 	for _, m := range infos {
 		if hi, ok := newHierarchy(m, paths); ok && !h.hasMount(hi) {
@@ -54,7 +65,8 @@ func detect(proc string, fs filesystem) (*Host, error) {
 	}
 	for i := range h.hierarchies {
 		if hi := &h.hierarchies[i]; hi.v2 {
-			list, err := fs.read(path.Join(hi.own, "cgroup.controllers"))
+			// Those that own has can be fewer (see handDownTo).
+			list, err := fs.read(path.Join(hi.mount, "cgroup.controllers"))
 			if err == nil {
 				hi.controllers = strings.Fields(list)
 			}
@@ -67,6 +79,20 @@ func detect(proc string, fs filesystem) (*Host, error) {
 type ownPath struct {
 	controllers []string // empty on v2
 	path        string
+}
+
+// ownUnified is the path of the calling process's cgroup on v2, now.
+func (h *Host) ownUnified() (string, error) {
+	own, err := os.ReadFile(path.Join(h.proc, "cgroup"))
+	if err != nil {
+		return "", err
+	}
+	for _, p := range ownPaths(own) {
+		if len(p.controllers) == 0 {
+			return p.path, nil
+		}
+	}
+	return "", errors.New("this process is in no cgroup of v2")
 }
 
 func ownPaths(file []byte) (paths []ownPath) {

@@ -4,6 +4,7 @@ package cgroup
 
 import (
 	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +15,8 @@ import (
 type filesystem interface {
 	mkdir(dir string) error
 	rmdir(dir string) error
+	// children lists the directories in a directory.
+	children(dir string) ([]string, error)
 	read(file string) (string, error)
 	write(file, value string) error
 }
@@ -23,6 +26,16 @@ type osFS struct{}
 func (osFS) mkdir(dir string) error { return os.Mkdir(dir, 0o755) }
 
 func (osFS) rmdir(dir string) error { return unix.Rmdir(dir) }
+
+func (osFS) children(dir string) (all []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			all = append(all, path.Join(dir, e.Name()))
+		}
+	}
+	return all, err
+}
 
 func (osFS) read(file string) (string, error) {
 	data, err := os.ReadFile(file)

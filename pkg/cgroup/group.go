@@ -6,13 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // NoControllerError says that the host cannot enforce a limit. Cause is set
@@ -23,7 +19,12 @@ type NoControllerError struct {
 }
 
 func (e *NoControllerError) Error() string {
-	if e.Cause != nil {
+	var shared *SharedError
+	var withheld *WithheldError
+	switch {
+	case errors.As(e.Cause, &shared), errors.As(e.Cause, &withheld):
+		return fmt.Sprintf("the pod cannot have the %s cgroup controller: %v", e.Controller, e.Cause)
+	case e.Cause != nil:
 		return fmt.Sprintf("the kernel's %s cgroup controller cannot do that: %v", e.Controller, e.Cause)
 	}
 	return fmt.Sprintf("the kernel has no %s cgroup controller", e.Controller)
@@ -91,54 +92,6 @@ func (h *Host) makeOne(p string, rec func(string) error) error {
 		return err
 	}
 	return nil
-}
-
-// makeUnified looks for the nearest place where a child can have the
-// controllers (see the package comment).
-func (h *Host) makeUnified(hi *hierarchy, d *dir, name string, rec func(string) error) error {
-	for base := hi.own; ; base = path.Dir(base) {
-		d.path = path.Join(base, name)
-		if err := h.makeOne(d.path, rec); err != nil {
-			return err
-		}
-		err := h.enable(base, d.controllers)
-		if errors.Is(err, unix.EBUSY) && base == hi.own && h.alone(base) {
-			if err = h.fs.write(path.Join(d.path, "cgroup.procs"), "0"); err == nil {
-				err = h.enable(base, d.controllers)
-			}
-		}
-		if err == nil {
-			return nil
-		}
-		_ = h.fs.rmdir(d.path) // if it stays, gc knows it
-		if base == hi.mount || !strings.HasPrefix(base, hi.mount) {
-			return err
-		}
-	}
-}
-
-// enable hands controllers to the children of a cgroup.
-func (h *Host) enable(base string, controllers []string) error {
-	file := path.Join(base, "cgroup.subtree_control")
-	have, err := h.fs.read(file)
-	if err != nil {
-		return err
-	}
-	for _, c := range controllers {
-		if slices.Contains(strings.Fields(have), c) {
-			continue
-		}
-		if err := h.fs.write(file, "+"+c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// alone tells whether this process is the only one of a cgroup.
-func (h *Host) alone(base string) bool {
-	procs, err := h.fs.read(path.Join(base, "cgroup.procs"))
-	return err == nil && procs == strconv.Itoa(os.Getpid())
 }
 
 // Set writes the limits.

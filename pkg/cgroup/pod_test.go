@@ -45,61 +45,81 @@ func (r *recorder) record(paths []string) error {
 func TestPodUnified(t *testing.T) {
 	self := strconv.Itoa(os.Getpid())
 	all := []string{Memory, CPU, Pids}
+	const (
+		slice   = v2Root + "/system.slice"
+		service = slice + "/a.service"
+	)
+	tree := func(procs ...string) map[string][]string {
+		return map[string][]string{v2Root: {"1"}, slice: nil, service: procs}
+	}
 	for _, tt := range []struct {
 		name  string
-		own   string
 		procs map[string][]string
-		subs  map[string][]string
+		limit string // a control file that says that the service has a limit
+		need  []string
 		pod   string
-		moved bool // this process is in the supervisor's group then
+		moved bool // this process and its mate are in the supervisor's group then
+		lacks bool // the pod has no controllers
 	}{
-		{"at the root", "/", map[string][]string{v2Root: {"1", self}}, map[string][]string{}, v2Root + "/pod", false},
-		{
-			"alone in a service", "/system.slice/a.service",
-			map[string][]string{v2Root: {"1"}, v2Root + "/system.slice": nil, v2Root + "/system.slice/a.service": {self}},
-			map[string][]string{v2Root: all, v2Root + "/system.slice": all},
-			v2Root + "/system.slice/a.service/pod", true,
-		},
-		{
-			"in a session with others", "/user.slice/s.scope",
-			map[string][]string{v2Root: nil, v2Root + "/user.slice": nil, v2Root + "/user.slice/s.scope": {"7", self}},
-			map[string][]string{v2Root: all, v2Root + "/user.slice": all},
-			v2Root + "/user.slice/pod", false,
-		},
+		{name: "at the root", procs: map[string][]string{v2Root: {"1", self}}, pod: v2Root + "/pod"},
+		{name: "alone in a service", procs: tree(self, "42"), pod: service + "/pod", moved: true},
+		{name: "alone in a service with a limit", procs: tree(self, "42"), limit: service + "/memory.max", need: all, pod: service + "/pod", moved: true},
+		{name: "with others, nothing to limit", procs: tree("7", self), pod: service + "/pod", lacks: true},
+		{name: "with others", procs: tree("7", self, "42"), need: []string{Pids}, pod: slice + "/pod"},
+		{name: "with others and a limit", procs: tree("7", self), limit: service + "/pids.max", need: []string{Pids}, pod: service + "/pod", lacks: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := &model{mount: v2Root, procs: tt.procs, subs: tt.subs, top: all, files: map[string]string{}}
-			h := unifiedHost(t, m, tt.own)
+			m := &model{mount: v2Root, procs: tt.procs, subs: map[string][]string{v2Root: all, slice: all}, top: all, files: map[string]string{
+				service + "/memory.max": "max", service + "/cpu.max": "max 100000", service + "/io.max": "", service + "/cpu.weight": "7",
+			}}
+			if tt.limit != "" {
+				m.files[tt.limit] = "300"
+			}
+			own := "/system.slice/a.service"
+			if len(tt.procs) == 1 {
+				own = "/"
+			}
+			h := unifiedHost(t, m, own)
 			r := recorder{t: t, m: m}
-			p, err := h.MakePod("pod", r.record)
+			p, err := h.MakePod("pod", PodOptions{Need: tt.need, Mates: []int{42}}, r.record)
 			if err != nil {
 				t.Fatal(err, m.log)
 			}
 			if p.Unified() != tt.pod || p.Relative() != strings.TrimPrefix(tt.pod, v2Root+"/") || !p.Whole() || !slices.Contains(r.got, tt.pod) {
 				t.Errorf("unified %s, relative %s, whole %v, recorded %v", p.Unified(), p.Relative(), p.Whole(), r.got)
 			}
-			if !p.HasUnified(Memory) || p.HasV1(Memory) || p.HasUnified("rdma") {
-				t.Error("controllers")
+			if _, ok := m.procs[tt.pod]; !ok {
+				t.Errorf("%s is not there", tt.pod)
 			}
-			if got := m.subs[tt.pod]; !slices.Equal(got, all) {
-				t.Errorf("handed down to the pod's children: %v", got)
+			for _, pid := range []string{self, "42"} {
+				if got := slices.Contains(m.procs[tt.pod+"/"+SupervisorGroup], pid); got != tt.moved {
+					t.Errorf("process %s in the supervisor's group: %v", pid, got)
+				}
 			}
-			if got := slices.Contains(m.procs[tt.pod+"/"+SupervisorGroup], self); got != tt.moved {
-				t.Errorf("this process in the supervisor's group: %v", got)
-			}
-			if slices.Contains(m.procs[tt.pod], self) {
-				t.Error("a process in a group that has children with controllers")
-			}
-			if err := p.SetUnified(Limits{Memory: 4096, Pids: 7}); err != nil {
-				t.Fatal(err)
-			}
-			want := map[string]string{tt.pod + "/memory.max": "4096", tt.pod + "/memory.swap.max": "0", tt.pod + "/pids.max": "7"}
-			if diff := cmp.Diff(want, m.files); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+			// systemd-nspawn starts in there and hands the controllers down
+			if len(m.procs[tt.pod]) != 0 || len(m.subs[tt.pod]) != 0 {
+				t.Errorf("in the pod's group: %v, %v", m.procs[tt.pod], m.subs[tt.pod])
 			}
 			var none *NoControllerError
-			if err := p.SetUnified(Limits{IOWeight: 5}); !errors.As(err, &none) {
-				t.Errorf("a controller that is not there: %v", err)
+			if err := p.Has("rdma"); !errors.As(err, &none) || none.Cause != nil {
+				t.Errorf("a controller that the host has not: %v", err)
+			}
+			var shared *SharedError
+			if err := p.Has(Memory); tt.lacks != errors.As(err, &shared) || !tt.lacks && err != nil {
+				t.Errorf("memory: %v", err)
+			}
+			if err := p.SetUnified(Limits{Memory: 4096}); (err != nil) != tt.lacks {
+				t.Errorf("limit memory: %v", err)
+			}
+			if got := m.files[tt.pod+"/memory.max"]; (got == "4096") == tt.lacks {
+				t.Errorf("memory.max is %q", got)
+			}
+			m.files[tt.pod+"/pids.max"] = "max"
+			if err := p.Check(Pids, Limits{Pids: 5}); (err != nil) != tt.lacks {
+				t.Errorf("check pids: %v", err)
+			}
+			if err := p.Check(CPU, Limits{CPU: 5}); !errors.As(err, &none) || none.Cause == nil {
+				t.Errorf("check cpu, whose file is missing: %v", err)
 			}
 			if err := p.JoinThread(); err != nil {
 				t.Error(err)
@@ -110,7 +130,132 @@ func TestPodUnified(t *testing.T) {
 			if _, err := p.MakeDevices("app"); !errors.As(err, &none) {
 				t.Errorf("devices on v1: %v", err)
 			}
+			m.procs[tt.pod+"/payload"] = nil
+			m.subs[tt.pod] = all // as systemd-nspawn does
+			if err := p.Restore(); err != nil {
+				t.Error(err)
+			}
+			if tt.moved && len(m.subs[service]) > 0 || !slices.Equal(m.subs[slice], all) {
+				t.Errorf("handed down after the end: %v", m.subs)
+			}
 		})
+	}
+}
+
+// TestPodGiven: cgroups that the host's service manager has made.
+func TestPodGiven(t *testing.T) {
+	self := strconv.Itoa(os.Getpid())
+	all := []string{Memory, CPU, Pids}
+	const machine = "/machine.slice/pod"
+	for _, tt := range []struct {
+		name, own string
+		procs     []string
+		limited   string // directory that has a limit
+		refused   bool   // the manager makes no scope
+		pod, rel  string
+		scope     bool
+	}{
+		{name: "alone in a service", own: "/system.slice/a.service", procs: []string{self, "42"}, limited: "/system.slice/a.service", pod: "/system.slice/a.service", rel: "system.slice/a.service/payload"},
+		{name: "with others in a service with a limit", own: "/system.slice/a.service", procs: []string{"7", self}, limited: "/system.slice/a.service", pod: "/system.slice/a.service/pod"},
+		{name: "with others in a service", own: "/system.slice/a.service", procs: []string{"7", self}, pod: machine, scope: true},
+		{name: "in a session", own: "/user.slice/s.scope", procs: []string{"7", self, "42"}, limited: "/user.slice", pod: machine, scope: true},
+		{name: "in a session, no scope to be had", own: "/user.slice/s.scope", procs: []string{"7", self}, refused: true, pod: "/user.slice/s.scope/pod"},
+		{name: "alone in a scope with a limit", own: "/system.slice/a.scope", procs: []string{self, "42"}, limited: "/system.slice/a.scope", pod: "/system.slice/a.scope/pod"},
+		{name: "in a part of a service with a limit", own: "/system.slice/a.service/part", procs: []string{self, "42"}, limited: "/system.slice/a.service", pod: "/system.slice/a.service/part/pod"},
+		{name: "alone in a service of a user", own: "/user.slice/user@0.service/a.service", procs: []string{self, "42"}, pod: machine, scope: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := &model{mount: v2Root, procs: map[string][]string{}, subs: map[string][]string{}, top: all, files: map[string]string{}}
+			for dir := v2Root + tt.own; dir != v2Root; dir = filepath.Dir(dir) {
+				m.procs[dir] = nil
+				m.subs[filepath.Dir(dir)] = all
+			}
+			m.procs[v2Root+tt.own] = tt.procs
+			if tt.limited != "" {
+				m.files[v2Root+tt.limited+"/pids.max"] = "300"
+			}
+			h := unifiedHost(t, m, tt.own)
+			h.managed = true
+			var recorded []string
+			asked := false
+			p, err := h.MakePod("pod", PodOptions{Mates: []int{42}, NewScope: func(pids []int) error {
+				if asked = true; tt.refused {
+					return errors.New("no")
+				}
+				if !slices.Equal(pids, []int{42, os.Getpid()}) {
+					t.Errorf("asked to move %v", pids)
+				}
+				m.procs[v2Root+"/machine.slice"], m.subs[v2Root+"/machine.slice"] = nil, all
+				for _, pid := range pids {
+					if err := m.write(v2Root+tt.own+"/cgroup.procs", "0"); err != nil {
+						return err
+					}
+					m.procs[v2Root+machine] = append(m.procs[v2Root+machine], strconv.Itoa(pid))
+				}
+				m.procs[v2Root+tt.own] = nil
+				h.proc = proc(t, unified, "0::"+machine+"\n")
+				return nil
+			}}, func(paths []string) error { recorded = slices.Clone(paths); return nil })
+			if err != nil {
+				t.Fatal(err, m.log)
+			}
+			rel := tt.rel
+			if rel == "" {
+				rel = strings.TrimPrefix(tt.pod, "/")
+			}
+			if p.Unified() != v2Root+tt.pod || p.Relative() != rel || asked != (tt.scope || tt.refused) {
+				t.Errorf("unified %s, relative %s, asked for a scope: %v", p.Unified(), p.Relative(), asked)
+			}
+			if got, want := slices.Contains(recorded, p.Unified()), rel == strings.TrimPrefix(tt.pod, "/"); got != want {
+				t.Errorf("recorded %v", recorded)
+			}
+			if len(m.procs[p.Unified()]) != 0 {
+				t.Errorf("systemd-nspawn starts where %v is", m.procs[p.Unified()])
+			}
+			if !p.Holds(p.Payload()+"/system.slice/a.service") || p.Holds(p.Unified()) || p.Holds(v2Root+"/x") {
+				t.Error("what the pod holds")
+			}
+			if p.Unified() == v2Root+tt.own { // given: restored for the next start
+				m.procs[p.Payload()], m.subs[p.Unified()] = nil, all
+				if err := p.Restore(); err != nil || len(m.subs[p.Unified()]) != 0 {
+					t.Errorf("handed down after the end: %v, %v", m.subs[p.Unified()], err)
+				}
+			}
+		})
+	}
+}
+
+// TestHandDown: what the cgroups above have not handed down, on hosts with and
+// without a service manager.
+func TestHandDown(t *testing.T) {
+	const deep = v2Root + "/a/b"
+	for _, managed := range []bool{false, true} {
+		m := &model{
+			mount: v2Root, procs: map[string][]string{v2Root: {"1"}, v2Root + "/a": nil, deep: {strconv.Itoa(os.Getpid())}},
+			subs: map[string][]string{}, top: []string{Memory, CPU, Pids, IO, "rdma"}, files: map[string]string{},
+		}
+		h := unifiedHost(t, m, "/a/b")
+		h.managed = managed
+		if !h.Has(Memory) || h.Has("perf_event") {
+			t.Error("what the host has")
+		}
+		p, err := h.MakePod("pod", PodOptions{Need: []string{Memory}}, func([]string) error { return nil })
+		if err != nil || p.Unified() != deep+"/pod" {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		var withheld *WithheldError
+		if err := p.Has(Memory); errors.As(err, &withheld) != managed || !managed && err != nil {
+			t.Errorf("managed %v: %v", managed, err)
+		}
+		if slices.Contains(m.subs[v2Root], "rdma") {
+			t.Errorf("handed down without need: %v", m.subs)
+		}
+		m.procs[deep] = []string{strconv.Itoa(os.Getpid())}
+		m.subs[deep] = nil
+		_, err = h.Make("group", []string{Memory}, func([]string) error { return nil })
+		if errors.As(err, &withheld) != managed || !managed && err != nil {
+			t.Errorf("managed %v: %v", managed, err)
+		}
 	}
 }
 
@@ -144,15 +289,15 @@ func TestPodV1(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h, m := podHost(t, tt.mounts, tt.own)
 			r := recorder{t: t, m: m}
-			p, err := h.MakePod("pod", r.record)
+			p, err := h.MakePod("pod", PodOptions{}, r.record)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if p.Unified() != tt.unified || p.Relative() != tt.relative || p.Whole() || !slices.Equal(p.Paths(), tt.paths) || !slices.Equal(r.got, tt.paths) {
 				t.Errorf("unified %s, relative %s, whole %v, paths %v, recorded %v", p.Unified(), p.Relative(), p.Whole(), p.Paths(), r.got)
 			}
-			if !p.HasV1(Memory) || p.HasUnified(Memory) {
-				t.Error("memory is on v1")
+			if err := p.Has(Memory); err != nil {
+				t.Errorf("memory is on v1: %v", err)
 			}
 			app := []string{"/sys/fs/cgroup/memory/a/b/pod/system.slice/web.service", "/sys/fs/cgroup/cpu/pod/system.slice/web.service"}
 			dirs, err := p.MakeApp("web", Limits{Memory: 4096, CPUShares: 512, CPU: 500})
@@ -204,12 +349,12 @@ func TestPodV1(t *testing.T) {
 // whose record cannot be written.
 func TestPodNone(t *testing.T) {
 	h, m := podHost(t, "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", "1:cpu:/\n")
-	if p, err := h.MakePod("pod", func([]string) error { return nil }); err == nil || len(m.log) > 0 {
+	if p, err := h.MakePod("pod", PodOptions{}, func([]string) error { return nil }); err == nil || len(m.log) > 0 {
 		t.Errorf("%+v, %v", p, m.log)
 	}
 	full := errors.New("disk full")
 	h, m = podHost(t, v1Hosts+hybridMore, v1Own+"0::/s\n")
-	if _, err := h.MakePod("pod", func([]string) error { return full }); !errors.Is(err, full) || len(m.log) > 0 {
+	if _, err := h.MakePod("pod", PodOptions{}, func([]string) error { return full }); !errors.Is(err, full) || len(m.log) > 0 {
 		t.Errorf("%v, %v", err, m.log)
 	}
 }
@@ -223,18 +368,18 @@ func TestOpenPod(t *testing.T) {
 		if !hi.v2 {
 			continue
 		}
-		p, err := OpenPod(os.Getpid(), "pod", []string{"/sys/fs/other/pod", hi.mount + "/x/pod"}, nil)
+		p, err := OpenPod(os.Getpid(), "pod", "", []string{"/sys/fs/other/pod", hi.mount + "/x/pod"}, nil)
 		if err != nil || p.Unified() != hi.mount+"/x/pod" || len(p.Paths()) != 2 {
 			t.Errorf("%+v, %v", p, err)
 		}
 	}
-	if p, err := OpenPod(os.Getpid(), "pod", nil, nil); err != nil || p.Unified() != "" || p.Whole() {
+	if p, err := OpenPod(os.Getpid(), "pod", "", nil, nil); err != nil || p.Unified() != "" || p.Whole() {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if _, err := OpenPod(1<<30, "pod", nil, nil); err == nil {
+	if _, err := OpenPod(1<<30, "pod", "", nil, nil); err == nil {
 		t.Error("of a process that is not there")
 	}
-	p, err := OpenPod(os.Getpid(), "pod", nil, nil)
+	p, err := OpenPod(os.Getpid(), "pod", "", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

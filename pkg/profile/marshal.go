@@ -5,6 +5,7 @@ package profile
 import (
 	"strconv"
 
+	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
 )
@@ -77,6 +78,22 @@ func (s *Start) marshal() string {
 	if len(s.Devices) > 0 {
 		o.Raw("devices", list(s.Devices, marshalRule))
 	}
+	if s.Limits != (cgroup.Limits{}) {
+		o.Raw("limits", marshalLimits(s.Limits))
+	}
+	return string(o.Bytes())
+}
+
+// marshalLimits writes what encoding/json reads back into cgroup.Limits.
+func marshalLimits(l cgroup.Limits) string {
+	o := Object{}
+	o.Int("Memory", l.Memory)
+	o.Int("MemoryLow", l.MemoryLow)
+	o.Int("CPU", l.CPU)
+	o.Int("CPUShares", l.CPUShares)
+	o.Int("CPURequest", l.CPURequest)
+	o.Int("Pids", l.Pids)
+	o.Int("IOWeight", l.IOWeight)
 	return string(o.Bytes())
 }
 

@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/caps"
+	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
@@ -79,6 +80,9 @@ type Start struct {
 	UserShift     uint32   `json:"userShift,omitempty"`
 	// Devices are those that the app may use beyond what every app may.
 	Devices []devfilter.Rule `json:"devices,omitempty"`
+	// Limits are those of the app's cgroup, where the pod's systemd makes it with
+	// every controller (v2).
+	Limits cgroup.Limits `json:"limits,omitzero"`
 }
 
 // Process is the running process of an app, for programs on the host.

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rkt/rkt/v2/pkg/caps"
+	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/devfilter"
 	"github.com/rkt/rkt/v2/pkg/seccomp"
 )
@@ -32,6 +33,7 @@ func full() *Profile {
 			ReadOnly: true, HostPaths: true, KeepSys: true, WholeSys: true, ReadOnlyPaths: []string{"/proc/sys"}, HiddenPaths: []string{"/sys/fs"}, TTY: true, Interactive: true,
 			Streams: []string{"null", "log", "tty"}, PodCaps: caps.Set(1<<40 | 1), PodCalls: []string{"mount"}, UserShift: 1<<32 - 1,
 			Devices: []devfilter.Rule{{Type: devfilter.Char, Major: 10, Minor: 229, Access: "rw"}, {Type: devfilter.Block, Major: -1, Minor: -1, Access: "rwm"}},
+			Limits:  cgroup.Limits{Memory: 1 << 40, MemoryLow: 2, CPU: 3, CPUShares: 4, CPURequest: 5, Pids: 6, IOWeight: 7},
 		},
 	}
 }
@@ -99,8 +101,8 @@ func TestProcess(t *testing.T) {
 // TestNoFieldForgotten: full sets every field, so the round trip covers all.
 func TestNoFieldForgotten(t *testing.T) {
 	for _, v := range []reflect.Value{
-		reflect.ValueOf(*full()), reflect.ValueOf(*full().Seccomp), reflect.ValueOf(full().Rlimits[0]), reflect.ValueOf(*full().Start), reflect.ValueOf(full().Start.Devices[0]),
-		reflect.ValueOf(process()),
+		reflect.ValueOf(*full()), reflect.ValueOf(*full().Seccomp), reflect.ValueOf(full().Rlimits[0]), reflect.ValueOf(*full().Start), reflect.ValueOf(full().Start.Devices[0]), reflect.ValueOf(full().Start.Limits),
+		reflect.ValueOf(full().Start.Limits), reflect.ValueOf(process()),
 	} {
 		for i := range v.NumField() {
 			if v.Field(i).IsZero() {

@@ -31,7 +31,7 @@ func TestArgv(t *testing.T) {
 	}{
 		"host": {
 			Call{Program: "/usr/bin/systemd-nspawn", UUID: uuid(t), Root: "stage1/rootfs", Hostname: "me", LinkJournal: true, Register: true, Label: "a:b:c", MountLabel: "d:e:f"},
-			"/usr/bin/systemd-nspawn --boot --notify-ready=yes --settings=no --resolv-conf=off --timezone=off -Za:b:c -Ld:e:f --register=yes --keep-unit --link-journal=try-guest " +
+			"/usr/bin/systemd-nspawn --boot --notify-ready=yes --settings=no --resolv-conf=off --timezone=off -Za:b:c -Ld:e:f --setenv=SYSTEMD_UNIT_PATH=/usr/lib/systemd/system --register=yes --keep-unit --link-journal=try-guest " +
 				"--console=passive --quiet --uuid=" + id + " --machine=rkt-" + id + " --hostname=me --directory=stage1/rootfs -- --default-standard-output=null --log-target=null --show-status=0",
 		},
 		"coreos": {
@@ -40,12 +40,12 @@ func TestArgv(t *testing.T) {
 				PrivateUsers: "65536:65536", Caps: caps.Set(1<<5 | 1<<12),
 			},
 			"s/usr/lib/ld.so --inhibit-cache --library-path s/usr/lib:s/usr/lib/systemd --argv0 systemd-nspawn s/usr/bin/systemd-nspawn --boot --notify-ready=yes --settings=no --resolv-conf=off " +
-				"--timezone=off --register=no --keep-unit --link-journal=no --console=passive --quiet --private-users=65536:65536 --private-users-ownership=off --uuid=" + id + " --machine=rkt-" + id +
+				"--timezone=off --setenv=SYSTEMD_UNIT_PATH=/usr/lib/systemd/system --register=no --keep-unit --link-journal=no --console=passive --quiet --private-users=65536:65536 --private-users-ownership=off --uuid=" + id + " --machine=rkt-" + id +
 				" --hostname=rkt-" + id + " --directory=s --capability=CAP_KILL,CAP_NET_ADMIN -- --default-standard-output=null --log-target=null --show-status=0",
 		},
 		"debug, everything allowed, odd name": {
 			Call{Program: "nspawn", UUID: uuid(t), Root: "s", Hostname: "with_underscore", AllCaps: true, Caps: 5, Debug: true},
-			"nspawn --boot --notify-ready=yes --settings=no --resolv-conf=off --timezone=off --register=no --keep-unit --link-journal=no --console=read-only --uuid=" + id + " --machine=rkt-" + id +
+			"nspawn --boot --notify-ready=yes --settings=no --resolv-conf=off --timezone=off --setenv=SYSTEMD_UNIT_PATH=/usr/lib/systemd/system --register=no --keep-unit --link-journal=no --console=read-only --uuid=" + id + " --machine=rkt-" + id +
 				" --directory=s --capability=all -- --default-standard-output=null --log-target=console --show-status=0",
 		},
 	} {

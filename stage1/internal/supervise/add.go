@@ -169,7 +169,11 @@ func (p *pod) openCgroup() error {
 	if err != nil {
 		return err
 	}
-	p.cgroup, err = cgroup.OpenPod(sup.PID, p.call.UUID.Scope(), paths, recordCgroups)
+	relative, err := os.ReadFile(poddir.Subcgroup)
+	if err != nil {
+		return err
+	}
+	p.cgroup, err = cgroup.OpenPod(sup.PID, p.call.UUID.Scope(), string(relative), paths, recordCgroups)
 	return err
 }
 

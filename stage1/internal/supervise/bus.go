@@ -40,16 +40,20 @@ const (
 // Bus speaks with the systemd of a pod, over its private socket.
 type Bus struct {
 	conn *dbus.Conn
+	// ready is closed when systemd has let this process in, or authErr is set.
+	ready   chan struct{}
+	authErr error
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when some unit has changed, then made anew
+	changed map[dbus.ObjectPath]chan struct{} // closed when that unit has changed
 	// last is what signals have said of services: systemd forgets a unit that
 	// has ended without failure, and what it said of it.
 	last map[dbus.ObjectPath]UnitState
 }
 
 // newBus speaks over a connection that a process inside the pod has made:
-// systemd refuses peers whose process it cannot see.
+// systemd refuses peers whose process it cannot see. It does not wait for
+// systemd, which may be busy: whoever asks it something does.
 func newBus(f *os.File) (*Bus, error) {
 	c, err := net.FileConn(f)
 	if err != nil {
@@ -59,23 +63,61 @@ func newBus(f *os.File) (*Bus, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the systemd of the pod: %w", err), c.Close())
 	}
-	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("0")}); err != nil {
-		return nil, errors.Join(fmt.Errorf("reach the systemd of the pod: %w", err), conn.Close())
-	}
-	b := &Bus{conn: conn, changed: make(chan struct{}), last: map[dbus.ObjectPath]UnitState{}}
+	b := &Bus{conn: conn, ready: make(chan struct{}), changed: map[dbus.ObjectPath]chan struct{}{}, last: map[dbus.ObjectPath]UnitState{}}
 	const most = 64
 	signals := make(chan *dbus.Signal, most)
 	conn.Signal(signals)
 	go func() {
+		defer close(b.ready)
+		if err := conn.Auth([]dbus.Auth{dbus.AuthExternal("0")}); err != nil {
+			b.authErr = errors.Join(fmt.Errorf("reach the systemd of the pod: %w", err), conn.Close())
+		}
+	}()
+	go func() {
 		for sig := range signals {
 			b.mu.Lock()
 			b.remember(sig)
-			close(b.changed)
-			b.changed = make(chan struct{})
+			b.wake(sig)
 			b.mu.Unlock()
 		}
+		b.mu.Lock() // the connection is closed: whoever waits finds out by asking
+		for path := range b.changed {
+			b.wakePath(path)
+		}
+		b.mu.Unlock()
 	}()
 	return b, nil
+}
+
+// in waits until systemd has let this process in.
+func (b *Bus) in(ctx context.Context) error {
+	select {
+	case <-b.ready:
+		return b.authErr
+	case <-ctx.Done():
+		return fmt.Errorf("reach the systemd of the pod: %w", ctx.Err())
+	}
+}
+
+// wake tells who waits for the unit that a signal is about. Called with the lock
+// held.
+func (b *Bus) wake(sig *dbus.Signal) {
+	switch {
+	case sig.Path != busPath:
+		b.wakePath(sig.Path)
+	case (sig.Name == busManager+".UnitNew" || sig.Name == busManager+".UnitRemoved") && len(sig.Body) == 2:
+		// UnitNew is what the first change of a unit is told with.
+		if path, ok := sig.Body[1].(dbus.ObjectPath); ok {
+			b.wakePath(path)
+		}
+	}
+}
+
+func (b *Bus) wakePath(path dbus.ObjectPath) {
+	if c, ok := b.changed[path]; ok {
+		close(c)
+		delete(b.changed, path)
+	}
 }
 
 // remember keeps what a signal says about the main process of a service.
@@ -208,10 +250,16 @@ func Dialer(argv []string) error {
 	return wire.Grant(conn, []*os.File{bus})
 }
 
-func (b *Bus) next() <-chan struct{} {
+// next is closed when a unit changes from now on.
+func (b *Bus) next(path dbus.ObjectPath) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.changed
+	c, ok := b.changed[path]
+	if !ok {
+		c = make(chan struct{})
+		b.changed[path] = c
+	}
+	return c
 }
 
 // Close ends the connection.
@@ -247,23 +295,38 @@ type UnitState struct {
 // Done tells whether nothing of the service runs any more.
 func (u UnitState) Done() bool { return u.Active == "inactive" || u.Active == "failed" }
 
+// exitProperties are those that tell how a service has ended: four out of 250.
+var exitProperties = [...]string{"Result", "ExecMainPID", "ExecMainCode", "ExecMainStatus"}
+
 // Unit asks for the state of a service.
 func (b *Bus) Unit(ctx context.Context, unit string) (UnitState, error) {
 	var u UnitState
+	if err := b.in(ctx); err != nil {
+		return u, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, busPatience)
 	defer cancel()
 	path := unitPath(unit)
-	// In this order: what is asked after the state says that the unit has ended
-	// is how it has ended.
-	var active dbus.Variant
-	if err := b.call(ctx, path, busProps+".Get", busUnit, "ActiveState").Store(&active); err != nil {
+	// In this order, which is the one of the answers: what is asked after the
+	// state says that the unit has ended is how it has ended.
+	active := b.send(ctx, path, busProps+".Get", busUnit, "ActiveState")
+	service := map[string]dbus.Variant{}
+	var calls [len(exitProperties)]*dbus.Call
+	for i, name := range exitProperties {
+		calls[i] = b.send(ctx, path, busProps+".Get", busService, name)
+	}
+	var v dbus.Variant
+	if err := b.answer(ctx, active).Store(&v); err != nil {
 		return u, fmt.Errorf("state of unit %s: %w", unit, err)
 	}
-	var service map[string]dbus.Variant
-	if err := b.call(ctx, path, busProps+".GetAll", busService).Store(&service); err != nil {
-		return u, fmt.Errorf("state of unit %s: %w", unit, err)
+	u.Active, _ = v.Value().(string)
+	for i, name := range exitProperties {
+		var v dbus.Variant
+		if err := b.answer(ctx, calls[i]).Store(&v); err != nil {
+			return u, fmt.Errorf("state of unit %s: %w", unit, err)
+		}
+		service[name] = v
 	}
-	u.Active, _ = active.Value().(string)
 	u.read(service)
 	if u.PID == 0 { // never started, or forgotten
 		b.mu.Lock()
@@ -276,26 +339,51 @@ func (b *Bus) Unit(ctx context.Context, unit string) (UnitState, error) {
 	return u, nil
 }
 
-// call calls a method. systemd overlooks a call that arrives together with the
-// last line of the authentication, until something else arrives: so a call that
-// gets no answer at once is followed by another one.
-func (b *Bus) call(ctx context.Context, path dbus.ObjectPath, method string, args ...any) *dbus.Call {
+// HasJob tells whether something is still to be done with a unit: systemd runs
+// what it has decided when it has nothing else to do.
+func (b *Bus) HasJob(ctx context.Context, unit string) (bool, error) {
+	if err := b.in(ctx); err != nil {
+		return false, err
+	}
+	var v dbus.Variant
+	if err := b.answer(ctx, b.send(ctx, unitPath(unit), busProps+".Get", busUnit, "Job")).Store(&v); err != nil {
+		return false, fmt.Errorf("job of unit %s: %w", unit, err)
+	}
+	pair, _ := v.Value().([]any) // number of the job, 0 for none, and its object
+	if len(pair) == 0 {
+		return false, nil
+	}
+	id, _ := pair[0].(uint32)
+	return id != 0, nil
+}
+
+// send calls a method without waiting for the answer.
+func (b *Bus) send(ctx context.Context, path dbus.ObjectPath, method string, args ...any) *dbus.Call {
+	return b.conn.Object(busName, path).GoWithContext(ctx, method, 0, make(chan *dbus.Call, 1), args...)
+}
+
+// answer waits for the answer to a call. systemd overlooks a call that arrives
+// together with the last line of the authentication, until something else
+// arrives: so a call that gets no answer at once is followed by another one.
+func (b *Bus) answer(ctx context.Context, call *dbus.Call) *dbus.Call {
 	const atOnce = 5 * time.Millisecond
-	call := b.conn.Object(busName, path).GoWithContext(ctx, method, 0, make(chan *dbus.Call, 1), args...)
 	select {
 	case <-call.Done:
 		return call
 	case <-time.After(atOnce):
 	}
-	b.conn.Object(busName, busPath).GoWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0, make(chan *dbus.Call, 1))
+	b.send(ctx, busPath, "org.freedesktop.DBus.Peer.Ping")
 	return <-call.Done
 }
 
 // job calls a method of the manager.
 func (b *Bus) job(ctx context.Context, method string, args ...any) error {
+	if err := b.in(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, busPatience)
 	defer cancel()
-	return b.call(ctx, busPath, busManager+"."+method, args...).Err
+	return b.answer(ctx, b.send(ctx, busPath, busManager+"."+method, args...)).Err
 }
 
 // ErrNoUnit says that systemd knows no such unit.
@@ -327,11 +415,13 @@ func noUnit(err error) error {
 	return err
 }
 
-// Wait waits until a service has ended, and returns its state.
+// Wait waits until a service is as wanted, and returns its state. systemd tells
+// of every change; it is asked without cause, too, ever more seldom.
 func (b *Bus) Wait(ctx context.Context, unit string, done func(UnitState) bool) (UnitState, error) {
-	const pace = 50 * time.Millisecond
-	for {
-		next := b.next() // before asking: what changes meanwhile is not missed
+	const first, last = 50 * time.Millisecond, 30 * time.Second
+	path := unitPath(unit)
+	for pace := first; ; pace = min(2*pace, last) {
+		next := b.next(path) // before asking: what changes meanwhile is not missed
 		u, err := b.Unit(ctx, unit)
 		if err != nil || done(u) {
 			return u, err

@@ -10,6 +10,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
@@ -56,7 +59,8 @@ func (p *pod) makeCgroup() error {
 	if err != nil {
 		return err
 	}
-	if p.cgroup, err = host.MakePod(p.call.UUID.Scope(), recordCgroups); err != nil {
+	o := cgroup.PodOptions{Need: p.controllers(), Mates: []int{p.guard.PID()}, NewScope: p.newScope()}
+	if p.cgroup, err = host.MakePod(p.call.UUID.Scope(), o, recordCgroups); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("stage1.cgroup-made"); err != nil {
@@ -74,14 +78,57 @@ func (p *pod) makeCgroup() error {
 	return failpoint.Hit("stage1.cgroup")
 }
 
-// warmCgroups moves a thread that ends at once. The first process that changes
-// its cgroup waits for all processors, 10 ms and more, and those after it in a
-// short time do not: so somebody who has nothing else to do waits, while the pod
-// is put together, and systemd-nspawn and systemd need not.
+// restoreCgroup lets others start in the cgroup that rkt was started in.
+func (p *pod) restoreCgroup() {
+	if p.cgroup == nil {
+		return
+	}
+	if err := p.cgroup.Restore(); err != nil {
+		say("warning: %v", err)
+	}
+}
+
+// controllers are those that limits of the pod need, now or with apps to come.
+func (p *pod) controllers() []string {
+	if p.call.Mutable {
+		return []string{cgroup.Memory, cgroup.CPU, cgroup.Pids, cgroup.IO}
+	}
+	all := wants(p.plan.Limits)
+	for _, name := range p.order {
+		all = append(all, wants(p.apps[name].plan.Limits)...)
+	}
+	var need []string
+	for _, w := range all {
+		need = append(need, w.controller)
+	}
+	return need
+}
+
+// warmCgroups keeps the lock warm that moves of processes take (cgroup.Pod.Warm)
+// until the first app is being started: so a thread that has nothing else to do
+// waits, while the pod is put together, and systemd-nspawn, systemd and the
+// app's process, which all move, need not.
 func (p *pod) warmCgroups() {
+	const (
+		pace  = 8 * time.Millisecond // within an RCU grace period
+		times = 20                   // a slow start is not made fast by this
+	)
+	p.warm = make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // not unlocked: the thread ends
-		_ = p.cgroup.JoinThread()
+		start := time.Now()
+		_ = p.cgroup.Warm() // refused or not, the lock has been taken
+		if time.Since(start) < time.Millisecond {
+			return // others keep it warm: many pods are being started
+		}
+		for range times {
+			select {
+			case <-p.warm:
+				return
+			case <-time.After(pace):
+				_ = p.cgroup.Warm()
+			}
+		}
 	}()
 }
 
@@ -113,8 +160,12 @@ func (p *pod) limitApp(name string) error {
 		say("warning: app %q: %s isolator set but no flavor enforces it, skipping", name, item.Name)
 	}
 	l, err := p.possible(wants(a.plan.Limits), fmt.Sprintf("app %q", name))
-	if err != nil || p.cgroup.Whole() {
+	if err != nil {
 		return err
+	}
+	if p.cgroup.Whole() {
+		a.limits = l
+		return nil
 	}
 	a.v1, err = p.cgroup.MakeApp(name, l)
 	var missing *cgroup.NoControllerError
@@ -144,12 +195,16 @@ func (p *pod) fromImage(l *isolator.Plan, controller string) bool {
 func (p *pod) possible(all []want, who string) (cgroup.Limits, error) {
 	var l cgroup.Limits
 	for _, w := range all {
-		err := p.has(w.controller)
+		var one cgroup.Limits
+		w.set(&one)
+		err := p.cgroup.Check(w.controller, one)
 		switch {
 		case err == nil:
 			w.set(&l)
 		case w.origin == isolator.FromUser:
 			return l, fmt.Errorf("cannot apply the isolator %s of %s: %w", w.name, who, err)
+		case errors.Unwrap(err) != nil:
+			say("warning: %s isolator set but this host cannot apply it, skipping: %v", w.name, err)
 		default:
 			say("warning: %s isolator set but support disabled in the kernel, skipping", w.name)
 		}
@@ -157,20 +212,28 @@ func (p *pod) possible(all []want, who string) (cgroup.Limits, error) {
 	return l, nil
 }
 
-func (p *pod) has(controller string) error {
-	ok := p.cgroup.HasUnified(controller)
-	if !p.cgroup.Whole() {
-		ok = p.cgroup.HasV1(controller)
-	}
-	if ok {
-		return nil
-	}
-	return &cgroup.NoControllerError{Controller: controller}
-}
-
-// recordCgroups notes the directories for gc before they are made.
+// recordCgroups notes the directories for gc before they are made. The
+// supervisor and commands that add apps know of different ones, so what is noted
+// already stays.
 func recordCgroups(paths []string) error {
-	return atomicfile.WriteNoSync(poddir.Cgroups, []byte(strings.Join(paths, "\n")+"\n"), 0o644)
+	lock, err := os.Open(poddir.Supervisor)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", poddir.Supervisor, err)
+	}
+	all, err := recordedCgroups()
+	if err != nil {
+		return err
+	}
+	for _, p := range paths {
+		if !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return atomicfile.WriteNoSync(poddir.Cgroups, []byte(strings.Join(all, "\n")+"\n"), 0o644)
 }
 
 // recordedCgroups are the directories that recordCgroups noted, if any.

@@ -187,8 +187,8 @@ func (p *pod) writeHostProfiles() error {
 }
 
 func (a *app) writeHost(name string) error {
-	host := *a.prof
-	host.Cgroups = a.v1
+	host, start := *a.prof, *a.prof.Start
+	host.Start, host.Cgroups, start.Limits = &start, a.v1, a.limits
 	return atomicfile.WriteNoSync(poddir.AppHost(name), host.Marshal(), 0o600)
 }
 

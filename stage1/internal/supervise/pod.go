@@ -47,6 +47,7 @@ type pod struct {
 	noNet    bool // loopback only
 	hostNet  bool
 	guard    *inside.Guard // nil in programs that are not the supervisor
+	warm     chan struct{} // closed when the first app is being started
 }
 
 // users is the user namespace of the pod; the zero value means the host's.
@@ -57,6 +58,8 @@ type app struct {
 	plan *podplan.App
 	prof *profile.Profile // as launch gets it
 	v1   []string         // cgroup directories of its limits
+	// limits are those of its cgroup on v2.
+	limits cgroup.Limits
 	// devices are those that its volumes are.
 	devices []devfilter.Rule
 }

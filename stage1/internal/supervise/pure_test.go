@@ -11,6 +11,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
 
@@ -139,7 +140,7 @@ func TestRemember(t *testing.T) {
 }
 
 func TestExit(t *testing.T) {
-	s := &supervisor{}
+	s := &supervisor{pod: &pod{cgroup: &cgroup.Pod{}}}
 	start := time.Now()
 	for name, tc := range map[string]struct {
 		u    UnitState

@@ -127,7 +127,7 @@ func (s *supervisor) check(p *peer, app string) error {
 	if group == "" {
 		group = p.v1
 	}
-	if !isGroupOf(group, app) || !strings.Contains(group, s.pod.call.UUID.Scope()+"/") {
+	if !isGroupOf(group, app) || !s.pod.cgroup.Holds(group) {
 		return fmt.Errorf("process %d is not of the unit of app %q", p.pid, app)
 	}
 	return nil
@@ -226,6 +226,7 @@ func (s *supervisor) begin(r wire.Request, p *peer, prof *profile.Profile) error
 	s.apps[r.App] = a
 	s.mu.Unlock()
 	if first {
+		close(s.pod.warm)
 		err := s.setNamespaces(p.leader)
 		if err == nil {
 			err = failpoint.Hit("stage1.namespaces-set")
@@ -256,11 +257,16 @@ func (s *supervisor) confine(a *proc, p *peer, prof *profile.Profile) error {
 	for _, d := range dirs {
 		if strings.Contains(d, "/memory/") {
 			a.oom = d
-			a.ooms, _ = cgroup.OOMKills(d)
+			a.ooms, a.counts = cgroup.OOMKills(d)
 		}
 	}
 	if s.pod.cgroup.Whole() {
 		a.oom = p.unified
+		// The pod's systemd sets the same, but goes on if it cannot.
+		if err := s.pod.cgroup.SetDir(p.unified, prof.Start.Limits); err != nil {
+			return err
+		}
+		_, a.counts = cgroup.OOMKills(a.oom)
 	}
 	if !prof.Start.HostPaths {
 		if err := s.devices(a.name, p.unified, prof, &dirs); err != nil {
@@ -437,11 +443,34 @@ func (s *supervisor) exitOf(a *proc, u UnitState) poddir.AppExit {
 	} else {
 		e.Signal, e.CoreDumped = int(u.Status), u.Code == cldDumped
 	}
-	if a.oom != "" && !e.OOMKilled {
-		n, ok := cgroup.OOMKills(a.oom)
-		e.OOMKilled = ok && n > a.ooms
-	}
+	killed := s.oomKilled(a)
+	// What only the pod has counted is this app's if it looks like it.
+	e.OOMKilled = e.OOMKilled || killed && (a.counts || e.Signal == int(unix.SIGKILL))
 	return e
+}
+
+// oomKilled tells whether a process of an app was killed for want of memory. On
+// v2 systemd may have removed the app's cgroup: what was killed there is what
+// the pod has counted and no other app has.
+func (s *supervisor) oomKilled(a *proc) bool {
+	n, ok := cgroup.OOMKills(a.oom)
+	if !s.pod.cgroup.Whole() {
+		return ok && n > a.ooms
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !ok {
+		n, _ = cgroup.OOMKills(s.pod.cgroup.Payload())
+		n -= s.ooms
+		for _, other := range s.apps {
+			if other != a && !other.ended {
+				m, _ := cgroup.OOMKills(other.oom)
+				n -= m
+			}
+		}
+	}
+	s.ooms += max(n, 0)
+	return n > 0
 }
 
 // number is what 1.30 makes of the end of an app.

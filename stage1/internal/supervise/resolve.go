@@ -31,12 +31,33 @@ func (p *pod) assembleTrees() error {
 	if err := p.protectPrograms(); err != nil {
 		return err
 	}
+	if err := p.mountRun(); err != nil {
+		return err
+	}
 	for _, name := range p.order {
 		if err := p.assemble(p.apps[name], name); err != nil {
 			return fmt.Errorf("app %q: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// mountRun mounts the pod's /run, as systemd-nspawn does where nothing is
+// mounted yet, with a link to nowhere in place of the directory in which systemd
+// looks for questions about passwords while it boots: it watches that directory
+// with inotify, and to end the watch PID 1 waits 10 to 20 ms for the kernel just
+// when it should serve the first app. There is nobody to answer.
+func (p *pod) mountRun() error {
+	const options = "mode=755,size=20%,nr_inodes=800k"
+	dir := filepath.Join(poddir.Stage1Rootfs, "run")
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_STRICTATIME)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", flags, fmt.Sprintf("%s,uid=%d,gid=%d", options, p.users.shift, p.users.shift)); err != nil {
+		return &os.PathError{Op: "mount", Path: dir, Err: err}
+	}
+	if err := p.s1.Mkdir("run/systemd", 0o755); err != nil {
+		return err
+	}
+	return p.s1.Symlink("/nowhere", "run/systemd/ask-password")
 }
 
 func (p *pod) assemble(a *app, name string) error {

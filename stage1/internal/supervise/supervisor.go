@@ -20,7 +20,6 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/approot"
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
-	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/journal"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -44,6 +43,7 @@ func Run(argv []string) error {
 	p, err := load(argv)
 	if p != nil {
 		defer p.guard.End()
+		defer p.restoreCgroup()
 	}
 	if err != nil {
 		return err
@@ -84,10 +84,11 @@ type supervisor struct {
 	leaderFD *os.File
 	bus      *Bus
 	apps     map[string]*proc
-	left     int  // apps of an immutable pod that have not ended
-	ending   bool // nobody may start any more
-	ended    bool // over is closed
-	status   int  // of the pod
+	left     int   // apps of an immutable pod that have not ended
+	ending   bool  // nobody may start any more
+	ended    bool  // over is closed
+	status   int   // of the pod
+	ooms     int64 // processes of apps that have ended, killed for want of memory; on v2
 }
 
 // proc is a start of an app.
@@ -96,8 +97,9 @@ type proc struct {
 	pid     int // on the host
 	podPID  int // in the pod
 	started time.Time
-	oom     string // v1 memory cgroup
-	ooms    int64
+	oom     string // cgroup that counts what is killed for want of memory
+	ooms    int64  // how much that was before
+	counts  bool   // it does count
 	ended   bool
 }
 
@@ -192,12 +194,13 @@ func (s *supervisor) run() error {
 		signal.Notify(signals, unix.SIGHUP)
 	}
 	signal.Ignore(unix.SIGPIPE)
-	go s.accept()
-	go s.readNotify()
 	var err error
 	if s.child, err = s.pod.startChild(); err != nil {
 		return errors.Join(err, s.tidy())
 	}
+	// Not before: what the pod says is judged by whose child it is. It waits.
+	go s.accept()
+	go s.readNotify()
 	if err := failpoint.Hit("stage1.child-started"); err != nil {
 		say("stage1: %v", err)
 		s.kill(statusSetup)
@@ -349,6 +352,23 @@ func (s *supervisor) end() error {
 	return StatusError(s.status)
 }
 
+// inotifyUsedUp tells whether root of the host has used up its inotify
+// instances (inotify(7)): the systemd of each pod has some.
+func inotifyUsedUp() bool {
+	const each = 3
+	for range each {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if errors.Is(err, unix.EMFILE) {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+		defer func() { _ = unix.Close(fd) }()
+	}
+	return false
+}
+
 // childKilled reports a systemd-nspawn that has not ended by itself.
 func (s *supervisor) childKilled() {
 	s.mu.Lock()
@@ -371,7 +391,7 @@ func (s *supervisor) endLeader() {
 	if f == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), endPatience)
 		defer cancel()
-		if err := cgroup.Kill(ctx, s.pod.cgroup.Paths(), s.pod.call.UUID.Scope()); err != nil {
+		if err := s.pod.cgroup.Kill(ctx); err != nil {
 			say("stage1: %v", err)
 		}
 		return
@@ -386,6 +406,10 @@ func (s *supervisor) childError() error {
 	text := s.child.stderr.text()
 	if text == "" {
 		text = "no reason given"
+	}
+	if inotifyUsedUp() {
+		text += "; the host has no inotify instance left, of which each pod needs three\n" +
+			"hint: raise fs.inotify.max_user_instances (sysctl), 128 is enough for 42 pods"
 	}
 	say("stage1: systemd-nspawn ended with status %d before an app was started: %s", s.child.status(), text)
 	return StatusError(max(s.child.status(), statusSetup))
@@ -421,9 +445,16 @@ func (s *supervisor) flushJournald(bus *Bus) bool {
 	const unit = "systemd-journald.service"
 	ctx, cancel := context.WithTimeout(s.ctx, outputPatience)
 	defer cancel()
-	// Asked twice: what an app has sent just before its end may be the next
-	// thing that systemd looks at.
+	// What an app has sent just before its end may be the next thing that systemd
+	// looks at, after this question; then it has something to do with the unit.
 	_, _ = bus.Unit(ctx, unit)
+	const pace = 2 * time.Millisecond
+	for {
+		if queued, err := bus.HasJob(ctx, unit); err != nil || !queued {
+			break
+		}
+		time.Sleep(pace)
+	}
 	u, err := bus.Wait(ctx, unit, func(u UnitState) bool { return u.Active != "activating" })
 	if err != nil || u.Active != "active" {
 		return err != nil
@@ -496,7 +527,10 @@ func (s *supervisor) setLeader(pid int) {
 	if known {
 		return
 	}
-	err := s.pod.guard.Protect(pid)
+	err := failpoint.Hit("stage1.leader-known")
+	if err == nil {
+		err = s.pod.guard.Protect(pid)
+	}
 	if err == nil {
 		err = failpoint.Hit("stage1.leader-guarded")
 	}

@@ -92,6 +92,8 @@ func (a App) Unit() string {
 	line("Restart", "no")
 	line("TimeoutStartSec", "0")
 	line("IgnoreSIGPIPE", "no")
+	// One process killed for want of memory is the app's own affair.
+	line("OOMPolicy", "continue")
 	line("SyslogIdentifier", a.Name)
 	line("StandardInput", "null")
 	line("StandardOutput", "null")
@@ -126,8 +128,11 @@ func (a App) limits(line func(key, value string)) {
 		// systemd takes hundredths of a percent: a thousandth of a core is 0.1 %.
 		line("CPUQuota", fmt.Sprintf("%d.%d%%", l.CPU.Limit/10, l.CPU.Limit%10))
 	}
-	if l.CPUShares != nil {
+	switch {
+	case l.CPUShares != nil:
 		number("CPUWeight", weight(l.CPUShares.Value))
+	case l.CPU != nil && l.CPU.Request > 0:
+		number("CPUWeight", weight(min(max(l.CPU.Request*1024/1000, 2), 262144)))
 	}
 	if l.Pids != nil && l.Pids.Limit > 0 {
 		line("TasksAccounting", "yes")

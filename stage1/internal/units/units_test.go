@@ -27,6 +27,7 @@ ExecStart=/launch web
 Restart=no
 TimeoutStartSec=0
 IgnoreSIGPIPE=no
+OOMPolicy=continue
 SyslogIdentifier=web
 StandardInput=null
 StandardOutput=null
@@ -54,6 +55,9 @@ func TestUnit(t *testing.T) {
 		}
 	}
 	requests := App{Name: "a", Limits: &isolator.Plan{Memory: &isolator.Resource{Request: 5}, CPU: &isolator.Resource{Request: 5}, Pids: &isolator.Resource{}}}.Unit()
+	if !strings.Contains(requests, "\nCPUWeight=1\n") {
+		t.Errorf("a request is no weight:\n%s", requests)
+	}
 	for _, never := range []string{"MemoryMax", "CPUQuota", "TasksMax", "MemorySwapMax"} {
 		if strings.Contains(requests, never) {
 			t.Errorf("%s without a limit:\n%s", never, requests)
