@@ -5,8 +5,11 @@ package fly
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/confine"
@@ -18,8 +21,12 @@ import (
 // taken off again, so a handler is confined in a process of its own.
 const hookName = "pre-start"
 
-// rootFD is the descriptor of the app's root in that process.
-const rootFD = 3
+// Descriptors of that process: the app's root, and where it says why the
+// handler could not be run. The second is closed by the handler's start.
+const (
+	rootFD   = 3
+	reasonFD = 4
+)
 
 // preStart runs the pre-start handler of the app, as root of the pod, and
 // fails if it does. Arguments: the working directory, then the program.
@@ -28,28 +35,54 @@ func (p *pod) preStart(root *inroot.Root) error {
 		if h.Name != appc.PreStart {
 			continue
 		}
-		argv := append([]string{hookName, p.workDir()}, h.Exec...)
-		child, err := os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
-			Env:   []string{},
-			Files: []*os.File{os.NewFile(0, "stdin"), os.NewFile(1, "stdout"), os.NewFile(2, "stderr"), root.File()},
-		})
-		if err != nil {
+		if err := p.runHandler(root, h.Exec); err != nil {
 			return fmt.Errorf("event handler %q: %w", h.Name, err)
-		}
-		state, err := child.Wait()
-		if err != nil {
-			return fmt.Errorf("event handler %q: %w", h.Name, err)
-		}
-		if !state.Success() {
-			return fmt.Errorf("event handler %q: %s", h.Name, state)
 		}
 	}
 	return nil
 }
 
+func (p *pod) runHandler(root *inroot.Root, exec []string) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	child, err := os.StartProcess("/proc/self/exe", append([]string{hookName, p.workDir()}, exec...), &os.ProcAttr{
+		Env:   []string{},
+		Files: []*os.File{os.NewFile(0, "stdin"), os.NewFile(1, "stdout"), os.NewFile(2, "stderr"), root.File(), w},
+	})
+	_ = w.Close()
+	if err != nil {
+		return err
+	}
+	reason, readErr := io.ReadAll(r)
+	state, err := child.Wait()
+	switch {
+	case err != nil:
+		return err
+	case len(reason) > 0:
+		return errors.New(string(reason))
+	case !state.Success():
+		return errors.New(state.String())
+	}
+	return readErr
+}
+
 // hook is the other end of preStart. The mount and IPC namespaces are those of
-// the parent, whose working directory is the pod's.
+// the parent, whose working directory is the pod's. The parent says what failed.
 func hook(argv []string) error {
+	unix.CloseOnExec(reasonFD)
+	err := runHook(argv)
+	if _, werr := os.NewFile(reasonFD, "reason").WriteString(err.Error()); werr != nil {
+		return err // called by hand
+	}
+	os.Exit(1)
+	return nil
+}
+
+// runHook returns only if it fails.
+func runHook(argv []string) error {
 	if len(argv) < 3 {
 		return errors.New("called by hand")
 	}
