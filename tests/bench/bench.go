@@ -22,6 +22,7 @@ import (
 type bench struct {
 	stop   <-chan struct{} // closed when the user wants an end
 	rounds int
+	idle   int // number of idle pods
 	log    io.Writer
 	undo   []func()
 }
