@@ -9,6 +9,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path"
 	"runtime"
@@ -29,7 +30,9 @@ func main() {
 
 	name := path.Base(os.Args[0])
 	if err := fly.Main(name, os.Args); err != nil {
-		_, _ = os.Stderr.WriteString(name + ": " + err.Error() + "\n")
+		if !errors.Is(err, fly.ErrSaid) {
+			_, _ = os.Stderr.WriteString(name + ": " + err.Error() + "\n")
+		}
 		os.Exit(statusFailed)
 	}
 }

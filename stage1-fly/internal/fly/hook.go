@@ -28,6 +28,9 @@ const (
 	reasonFD = 4
 )
 
+// ErrSaid is the failure of a process whose parent says what it was.
+var ErrSaid = errors.New("said by the parent process")
+
 // preStart runs the pre-start handler of the app, as root of the pod, and
 // fails if it does. Arguments: the working directory, then the program.
 func (p *pod) preStart(root *inroot.Root) error {
@@ -77,8 +80,7 @@ func hook(argv []string) error {
 	if _, werr := os.NewFile(reasonFD, "reason").WriteString(err.Error()); werr != nil {
 		return err // called by hand
 	}
-	os.Exit(1)
-	return nil
+	return ErrSaid
 }
 
 // runHook returns only if it fails.
