@@ -90,6 +90,9 @@ func Exec(p *profile.Profile, prog Program) error {
 // Join puts the process under the limits that do not depend on its root.
 func Join(p *profile.Profile) error {
 	unix.Umask(Umask)
+	if err := resetLibrarySignals(); err != nil {
+		return err
+	}
 	for resource, l := range p.Rlimits {
 		if err := setRlimit(resource, l); err != nil {
 			return fmt.Errorf("set resource limit %d: %w", resource, err)

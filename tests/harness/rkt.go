@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -55,9 +57,14 @@ func NewHostOn(t T, dir string) *Host {
 	t.Helper()
 	h := &Host{T: t, Bin: Program(t, "RKT_BIN", "rkt"), Dir: dir, Stage1: Fly, etc: filepath.Join(t.TempDir(), "etc")}
 	h.Flags = []string{"--insecure-options=image"}
+	hangup.Do(func() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) })
 	t.Cleanup(func() { h.cleanUp() })
 	return h
 }
+
+// hangup sees to it that programs under test are not started with SIGHUP
+// ignored where the tests were, by nohup(1). stage1-fly leaves that to the app.
+var hangup sync.Once
 
 // Program finds a program under test: the environment names it, or it lies in
 // build/bin of this checkout.

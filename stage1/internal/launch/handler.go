@@ -77,8 +77,5 @@ func Handler(argv []string) error {
 	if err != nil {
 		return err
 	}
-	if err := resetLibrarySignals(); err != nil {
-		return err
-	}
 	return confine.Exec(prof, confine.Program{WorkDir: argv[1], Path: argv[2], Args: argv[3:], Env: prof.Environment})
 }

@@ -245,10 +245,7 @@ func (s *start) checkProgram(path string) error {
 }
 
 func (s *start) execute(prof *profile.Profile, prog confine.Program) error {
-	err := resetLibrarySignals()
-	if err == nil {
-		err = confine.Exec(prof, prog)
-	}
+	err := confine.Exec(prof, prog)
 	if errors.Is(err, confine.ErrExecute) && s.root != nil {
 		if d := program.Diagnose(s.root, prog.Path); d != "" {
 			_, _ = os.Stderr.WriteString(d + "\n")
