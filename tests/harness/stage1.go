@@ -56,13 +56,9 @@ func AppOutput(stdout, app string) string {
 }
 
 // GoProgram builds a package of this module, named by its directory below the
-// checkout, as a static program. Where there is no Go, RKT_TEST_PROGRAMS is a
-// directory that has it already.
+// checkout, as a static program.
 func GoProgram(t T, dir string) string {
 	t.Helper()
-	if made := os.Getenv("RKT_TEST_PROGRAMS"); made != "" {
-		return filepath.Join(made, filepath.Base(dir))
-	}
 	bin := filepath.Join(t.TempDir(), filepath.Base(dir))
 	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "./"+dir)
 	c.Dir = Checkout(t)
