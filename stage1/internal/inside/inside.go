@@ -24,6 +24,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -120,11 +121,23 @@ func SealedCopy() (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("sealed copy: %w", err), f.Close())
 	}
 	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, errors.Join(fmt.Errorf("sealed copy: %w", err), f.Close())
+	// The kernel says EBUSY while it still holds pages of a file just written.
+	for try := 0; ; try++ {
+		_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EBUSY) || try == sealTries {
+			return nil, errors.Join(fmt.Errorf("sealed copy: %w", err), f.Close())
+		}
+		time.Sleep(sealPause)
 	}
-	return f, nil
 }
+
+const (
+	sealTries = 50
+	sealPause = 20 * time.Millisecond
+)
 
 // Child is a process to start.
 type Child struct {
