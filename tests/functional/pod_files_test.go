@@ -262,12 +262,9 @@ func TestPodEmptyVolumes(t *testing.T) {
 		t.Errorf("shared: %s", r)
 	}
 	image := p.Fetch(harness.Busybox(t, map[string]any{"mountPoints": []map[string]any{{"name": "data", "path": "/data"}, {"name": "ro", "path": "/ro", "readOnly": true}}}))
-	r = p.Run(p.program(image, []string{"--exec=/bin/sh"}, "-c", "stat -c '%a %u %g' /data; touch /data/x && echo yes; touch /ro/x || echo refused")...)
-	if got := harness.AppOutput(r.Stdout, "app"); r.Status != 0 || !strings.HasPrefix(got, "755 0 0\nyes\n") || !strings.HasSuffix(got, "refused\n") {
+	r = p.Run(p.program(image, []string{"--exec=/bin/sh"}, "-c", "stat -c '%a %u %g' /data; touch /data/x && echo yes; touch /ro/x 2>/dev/null || echo refused")...)
+	if got := harness.AppOutput(r.Stdout, "app"); r.Status != 0 || got != "755 0 0\nyes\nrefused\n" {
 		t.Errorf("implicit: %q: %s", got, r)
-	}
-	for _, name := range []string{"/data", "data"} {
-		_ = name
 	}
 	if !strings.Contains(r.Stderr, `warning: no volume specified for mount point "data", implicitly creating an "empty" volume. This volume will be removed when the pod is garbage-collected.`+"\n") {
 		t.Errorf("no warning: %s", r)
