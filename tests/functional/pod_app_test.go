@@ -236,7 +236,7 @@ func TestPodManifest(t *testing.T) {
 	shared := []map[string]any{{"volume": "shared", "path": "/shared"}}
 	r := run([]map[string]any{
 		app("writer", "echo from the writer >/shared/x; mv /shared/x /shared/f", map[string]any{"mounts": shared}),
-		app("reader", "until [ -e /shared/f ]; do sleep 0.05; done; cat /shared/f; touch /x || echo refused", map[string]any{"mounts": shared, "readOnlyRootFS": true, "user": "1000"}),
+		app("reader", "until [ -e /shared/f ]; do sleep 0.05; done; cat /shared/f; touch /x 2>&1 || echo refused", map[string]any{"mounts": shared, "readOnlyRootFS": true, "user": "1000"}),
 	}, []map[string]any{{"name": "shared", "kind": "empty"}})
 	if got := harness.AppOutput(r.Stdout, "reader"); r.Status != 0 || !strings.HasPrefix(got, "from the writer\n") || !strings.Contains(got, "Read-only file system") {
 		t.Errorf("%q: %s", got, r)
