@@ -41,14 +41,7 @@ func newCatManifest(d *Deps) *cobra.Command {
 }
 
 func runCatManifest(ctx context.Context, d *Deps, o catManifestOptions) error {
-	if o.uuidFile != "" {
-		uuid, err := readUUIDFile(o.uuidFile)
-		if err != nil {
-			return err
-		}
-		o.uuid = uuid
-	}
-	p, err := retrievePod(ctx, d, o.uuid)
+	p, err := retrievePodOrFile(ctx, d, o.uuid, o.uuidFile)
 	if err != nil {
 		return err
 	}

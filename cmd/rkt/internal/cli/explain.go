@@ -46,14 +46,7 @@ func newExplain(d *Deps) *cobra.Command {
 }
 
 func runExplain(ctx context.Context, d *Deps, o explainOptions) error {
-	if o.uuidFile != "" {
-		uuid, err := readUUIDFile(o.uuidFile)
-		if err != nil {
-			return err
-		}
-		o.uuid = uuid
-	}
-	p, err := retrievePod(ctx, d, o.uuid)
+	p, err := retrievePodOrFile(ctx, d, o.uuid, o.uuidFile)
 	if err != nil {
 		return err
 	}

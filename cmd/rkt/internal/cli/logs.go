@@ -54,14 +54,7 @@ func newLogs(d *Deps) *cobra.Command {
 }
 
 func runLogs(ctx context.Context, d *Deps, o logsOptions) error {
-	if o.uuidFile != "" {
-		uuid, err := readUUIDFile(o.uuidFile)
-		if err != nil {
-			return err
-		}
-		o.uuid = uuid
-	}
-	p, err := retrievePod(ctx, d, o.uuid)
+	p, err := retrievePodOrFile(ctx, d, o.uuid, o.uuidFile)
 	if err != nil {
 		return err
 	}

@@ -80,3 +80,14 @@ func retrievePod(ctx context.Context, d *Deps, prefix string) (*pod.Pod, error) 
 	}
 	return p, nil
 }
+
+// retrievePodOrFile is retrievePod with the UUID of --uuid-file, if that is given.
+func retrievePodOrFile(ctx context.Context, d *Deps, uuid, file string) (*pod.Pod, error) {
+	if file != "" {
+		var err error
+		if uuid, err = readUUIDFile(file); err != nil {
+			return nil, err
+		}
+	}
+	return retrievePod(ctx, d, uuid)
+}
