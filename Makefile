@@ -19,6 +19,8 @@ DEPS_BENCH := runc crun podman
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION)
 GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
 STAGE1     := $(BUILD)/stage1
+# What mkstage1 gets for every flavor; fly takes none of it.
+IMAGE      := -net $(STAGE1)/net -plugins $(STAGE1)/plugins -files dist/stage1
 FLAVORS    := coreos host fly
 EMBED      := cmd/rkt/internal/embedded
 EMBEDDED   := coreos fly
@@ -42,14 +44,17 @@ build: stage1 ## build/bin/rkt (with stage1-coreos and stage1-fly inside) and bu
 stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the same sources and packages
 	$(GOBUILD) -o $(STAGE1)/stage1 ./stage1
 	$(GOBUILD) -o $(STAGE1)/stage1-fly ./stage1-fly
+	$(GOBUILD) -o $(STAGE1)/net ./stage1/net
+	rm -rf $(STAGE1)/plugins
+	go build -C networking/plugins -trimpath -ldflags '-s -w' -o $(STAGE1)/plugins/ tool
 	go build -o $(BUILD)/tools/mkstage1 ./dist/mkstage1
 	@for f in $(FLAVORS); do p=stage1; [ $$f != fly ] || p=stage1-fly; \
-	  (set -x; $(BUILD)/tools/mkstage1 -flavor $$f -version $(VERSION) -program $(STAGE1)/$$p -files dist/stage1 -out $(STAGE1)/stage1-$$f.aci) || exit 1; done
+	  (set -x; $(BUILD)/tools/mkstage1 -flavor $$f -version $(VERSION) -program $(STAGE1)/$$p $(IMAGE) -out $(STAGE1)/stage1-$$f.aci) || exit 1; done
 	@for f in $(EMBEDDED); do cp $(STAGE1)/stage1-$$f.aci $(STAGE1)/stage1-$$f.id $(EMBED)/ || exit 1; done
 
 failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step of rkt and of the stage1-coreos inside it
 	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/stage1 ./stage1
-	$(BUILD)/tools/mkstage1 -flavor coreos -version $(VERSION) -program $(STAGE1)-failpoint/stage1 -files dist/stage1 -out $(STAGE1)-failpoint/stage1-coreos.aci
+	$(BUILD)/tools/mkstage1 -flavor coreos -version $(VERSION) -program $(STAGE1)-failpoint/stage1 $(IMAGE) -out $(STAGE1)-failpoint/stage1-coreos.aci
 	@e=$(CURDIR)/$(EMBED)/stage1-coreos f=$(STAGE1)-failpoint/stage1-coreos; \
 	  printf '{"Replace": {"%s": "%s", "%s": "%s"}}\n' $$e.aci $$f.aci $$e.id $$f.id >$(STAGE1)-failpoint/overlay.json
 	go build -trimpath -overlay $(STAGE1)-failpoint/overlay.json -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
@@ -90,10 +95,10 @@ lint: tools ## golangci-lint with the import direction, zero findings
 vet:
 	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
-	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly
+	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
 
 vuln: tools ## known vulnerabilities, from the offline database at VULNDB
-	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... ; else echo "vuln: left out, there is no $(VULNDB)"; fi
+	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... && $(BUILD)/tools/govulncheck -C networking/plugins -db "file://$(VULNDB)" tool ; else echo "vuln: left out, there is no $(VULNDB)"; fi
 
 fuzz: $(SUM) ## every fuzz target for FUZZTIME
 	$(SUM) fuzz -time $(FUZZTIME)

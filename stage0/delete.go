@@ -76,6 +76,9 @@ func (d *deleter) leave(ctx context.Context, p *pod.Pod) {
 		}
 	}
 	d.stage1GC(ctx, p)
+	if err := d.unpinNetNS(p); err != nil {
+		d.say("%v", err)
+	}
 }
 
 // stage1Tree is the part of the pod that is removed first: as long as the rest

@@ -53,6 +53,7 @@ func GC(ctx context.Context, c GCConfig) error {
 	if err := g.collectTrash(ctx); err != nil {
 		return err
 	}
+	g.sweepNetworks(ctx)
 	return ctx.Err()
 }
 

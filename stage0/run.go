@@ -33,6 +33,7 @@ type RunConfig struct {
 	Net                 string // value of --net, empty: default
 	Interactive         bool
 	LocalConfig         string
+	ConfigDirs          []string // in rising order of what counts
 	Hostname            string
 	DNS                 DNS
 	DisableCapabilities bool
@@ -59,6 +60,9 @@ func Run(ctx context.Context, p *pod.Pod, c RunConfig) error {
 		return err
 	}
 	if err := p.ToRunning(ctx); err != nil {
+		return err
+	}
+	if err := r.pinNetNS(); err != nil {
 		return err
 	}
 	return privns.Do(func() error { return r.start(ctx) })
@@ -316,7 +320,7 @@ func (r *start) exec(token string) error {
 	for _, w := range warnings {
 		r.say("%s", w)
 	}
-	env := entrypoint.RunVars{LockFD: r.pod.FD()}.Environ(r.Environ)
+	env := entrypoint.RunVars{LockFD: r.pod.FD(), ConfigDirs: r.ConfigDirs}.Environ(r.Environ)
 	if err := unix.Chdir(r.pod.Path()); err != nil {
 		return &os.PathError{Op: "chdir", Path: r.pod.Path(), Err: err}
 	}

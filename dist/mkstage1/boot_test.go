@@ -63,7 +63,7 @@ func coreosArchive(t *testing.T) []byte {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	o := options{flavor: "coreos", version: "1.2.3", arch: runtime.GOARCH, program: client, files: staticFiles}
+	o := options{flavor: "coreos", version: "1.2.3", arch: runtime.GOARCH, program: client, files: staticFiles, net: testNetworks(t)}
 	archive, err := o.build(newDpkg())
 	if err != nil {
 		t.Fatal(err)

@@ -73,8 +73,17 @@ func flavors() []flavor {
 // separated by commas; the same is in packagesFile.
 const annotationPackages = "coreos.com/rkt/stage1/packages"
 
+// annotationPlugins has the module of the upstream CNI plugins, path@version.
+const annotationPlugins = "coreos.com/rkt/stage1/plugins"
+
+// sources are where the parts of an image that are not rkt's own are from.
+type sources struct {
+	packages []debianPackage
+	plugins  string
+}
+
 // manifest is the image manifest, its annotations in order.
-func (f flavor) manifest(version, goarch string, packages []debianPackage) ([]byte, error) {
+func (f flavor) manifest(version, goarch string, from sources) ([]byte, error) {
 	hostOS, arch := appc.OSArch("linux", goarch)
 	if err := appc.RunnableOSArch(hostOS, arch); err != nil {
 		return nil, err
@@ -85,13 +94,16 @@ func (f flavor) manifest(version, goarch string, packages []debianPackage) ([]by
 	}
 	if f.systemd {
 		annotations[entrypoint.AnnotationMapsUsers] = "true"
+		annotations[entrypoint.AnnotationNet] = "/" + netProgram
+		annotations[entrypoint.AnnotationNetNS] = "pinned"
+		annotations[annotationPlugins] = from.plugins
 	}
 	if len(f.gcNeeds) > 0 {
 		annotations[entrypoint.AnnotationGCNeeds] = strings.Join(f.gcNeeds, ",")
 	}
-	if len(packages) > 0 {
+	if len(from.packages) > 0 {
 		var list []string
-		for _, p := range packages {
+		for _, p := range from.packages {
 			list = append(list, p.name+"="+p.version)
 		}
 		annotations[annotationPackages] = strings.Join(list, ",")

@@ -40,6 +40,9 @@ func TestManifest(t *testing.T) {
 		"coreos.com/rkt/stage1/logs":              "/logs",
 		"coreos.com/rkt/stage1/maps-users":        "true",
 		"coreos.com/rkt/stage1/interface-version": "6",
+		"coreos.com/rkt/stage1/net":               "/usr/lib/rkt/net",
+		"coreos.com/rkt/stage1/netns":             "pinned",
+		"coreos.com/rkt/stage1/plugins":           "example.com/plugins@v1.2.3",
 	}
 	coreos := maps.Clone(pod)
 	coreos["coreos.com/rkt/stage1/packages"] = "libc6=2.36-9,systemd=1:252.39-1~deb12u2"
@@ -64,7 +67,7 @@ func TestManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := f.manifest("1.2.3", "arm64", tc.packages)
+		raw, err := f.manifest("1.2.3", "arm64", sources{packages: tc.packages, plugins: "example.com/plugins@v1.2.3"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +102,7 @@ func TestBuildHost(t *testing.T) {
 	if err := os.WriteFile(program, []byte("program"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o := options{flavor: "host", version: "1.2.3", arch: "amd64", program: program, files: staticFiles}
+	o := options{flavor: "host", version: "1.2.3", arch: "amd64", program: program, files: staticFiles, net: testNetworks(t)}
 	archive, err := o.build(noDpkg(t))
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +114,9 @@ func TestBuildHost(t *testing.T) {
 		"1 rootfs/launch -rwxr-xr-x rootfs/app_add ",
 		"1 rootfs/post-stop -rwxr-xr-x rootfs/app_add ",
 		"1 rootfs/logs -rwxr-xr-x rootfs/app_add ",
+		"0 rootfs/usr/lib/rkt/net -rwxr-xr-x  network program",
+		"1 rootfs/usr/lib/rkt/plugins/net/ptp -rwxr-xr-x rootfs/usr/lib/rkt/net ",
+		"1 rootfs/usr/lib/rkt/plugins/net/flannel -rwxr-xr-x rootfs/usr/lib/rkt/net ",
 		"2 rootfs/flavor Lrwxrwxrwx host ",
 		"2 rootfs/bin Lrwxrwxrwx usr/bin ",
 		"2 rootfs/etc/mtab Lrwxrwxrwx ../proc/self/mounts ",

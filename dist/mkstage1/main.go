@@ -2,10 +2,11 @@
 
 // Command mkstage1 makes a stage1 image:
 //
-//	mkstage1 -flavor coreos -version V -program STAGE1 -files dist/stage1 -out FILE.aci
+//	mkstage1 -flavor coreos -version V -program STAGE1 -net NET -plugins DIR -files dist/stage1 -out FILE.aci
 //
 // The image has the program under the names of its entrypoints and, for pods
-// under systemd, the units and settings of the directory given by -files. The
+// under systemd, the units and settings of the directory given by -files, the
+// network program and the CNI plugins of the directory given by -plugins. The
 // flavor coreos also has systemd, systemd-nspawn and their libraries, from the
 // Debian packages of the building machine, whose names and versions it
 // records; a systemd-nspawn with a known hole is refused.
@@ -42,6 +43,7 @@ func main() {
 // options are the command line.
 type options struct {
 	flavor, version, arch, program, files, out string
+	net                                        networks
 }
 
 func run(args []string) error {
@@ -51,6 +53,8 @@ func run(args []string) error {
 	fs.StringVar(&o.version, "version", "", "version label of the image")
 	fs.StringVar(&o.arch, "arch", runtime.GOARCH, "architecture in Go's words")
 	fs.StringVar(&o.program, "program", "", "the multi-call binary")
+	fs.StringVar(&o.net.program, "net", "", "the network program; not for fly")
+	fs.StringVar(&o.net.plugins, "plugins", "", "directory with the upstream CNI plugins; not for fly")
 	fs.StringVar(&o.files, "files", "", "directory with the static files; not for fly")
 	fs.StringVar(&o.out, "out", "", "image file to write")
 	if err := fs.Parse(args); err != nil {
@@ -84,13 +88,18 @@ func (o options) build(d dpkg) ([]byte, error) {
 			return nil, err
 		}
 	}
-	var packages []debianPackage
-	if f.userSpace {
-		if packages, err = (userSpace{arch: o.arch, dpkg: d}).add(t); err != nil {
+	var from sources
+	if f.systemd {
+		if from.plugins, err = o.net.add(t); err != nil {
 			return nil, err
 		}
 	}
-	manifest, err := f.manifest(o.version, o.arch, packages)
+	if f.userSpace {
+		if from.packages, err = (userSpace{arch: o.arch, dpkg: d}).add(t); err != nil {
+			return nil, err
+		}
+	}
+	manifest, err := f.manifest(o.version, o.arch, from)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,16 @@ type Dirs struct {
 	System, Local, User string
 }
 
+// Rising are the directories that are set, in rising order of what counts.
+func (d Dirs) Rising() (list []string) {
+	for _, dir := range []string{d.System, d.Local, d.User} {
+		if dir != "" {
+			list = append(list, dir)
+		}
+	}
+	return list
+}
+
 // Config is the merged configuration. The zero value is that of empty
 // directories.
 type Config struct {

@@ -31,6 +31,21 @@ const (
 // AnnotationMapsUsers with the value "true": see MapsUsers.
 const AnnotationMapsUsers = "coreos.com/rkt/stage1/maps-users"
 
+// AnnotationNet names the program that does what is asked about the networks of
+// a pod: see Net.
+const AnnotationNet = "coreos.com/rkt/stage1/net"
+
+// AnnotationNetNS with the value "pinned": see PinsNetNS.
+const AnnotationNetNS = "coreos.com/rkt/stage1/netns"
+
+// PinsNetNS tells whether the image wants stage0 to make the pod's network
+// namespace, unless that is the host's, and to pin it at the path in the file
+// netns of the pod directory. stage0 unpins it when it deletes the pod.
+func PinsNetNS(m *appc.ImageManifest) bool {
+	v, _ := m.Annotations.Get(AnnotationNetNS)
+	return v == "pinned"
+}
+
 // AnnotationGCNeeds may name, comma separated, files of a pod directory: if
 // none of them is there, the gc entrypoint would find nothing to do and need
 // not be run. Images without it have it run always.

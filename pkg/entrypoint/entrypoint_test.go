@@ -256,12 +256,12 @@ func TestEnvironments(t *testing.T) {
 			return ""
 		}
 	}
-	v := RunVars{LockFD: 7, SELinuxContext: "a:b", SELinuxMountContext: "c:d"}
+	v := RunVars{LockFD: 7, SELinuxContext: "a:b", SELinuxMountContext: "c:d", ConfigDirs: []string{"/usr/lib/rkt", "/etc/r:k\nt"}}
 	env := v.Environ([]string{"HOME=/x", EnvLockFD + "=99", EnvSELinuxContext + "=old", "LISTEN_FDS=1"})
-	if !slices.Equal(env[:2], []string{"HOME=/x", "LISTEN_FDS=1"}) || len(env) != 5 {
+	if !slices.Equal(env[:2], []string{"HOME=/x", "LISTEN_FDS=1"}) || len(env) != 6 {
 		t.Errorf("%q", env)
 	}
-	if got, err := ParseRunVars(get(env)); err != nil || got != v {
+	if got, err := ParseRunVars(get(env)); err != nil || !cmp.Equal(got, v) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := ParseRunVars(get(nil)); err == nil {
@@ -296,4 +296,21 @@ func FuzzParseRun(f *testing.F) {
 			t.Errorf("%+v became %+v, %v", r, got, err)
 		}
 	})
+}
+
+func TestNetRoundTrip(t *testing.T) {
+	for _, n := range []Net{
+		{Path: "/n", Action: NetCheck, Debug: true, UUID: testUUID},
+		{Path: "/n", Action: NetRepair, UUID: testUUID},
+		{Path: "/n", Action: NetSweep, DataDir: "/var/lib/rkt"},
+	} {
+		if got, err := ParseNet(n.Argv()); err != nil || n != got {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	for _, args := range []string{"", "--action=check", "--action=sweep", "--action=sweep --data=x", "--action=bogus " + testUUID.String(), "--action=check ../x"} {
+		if n, err := ParseNet(append([]string{"/n"}, strings.Fields(args)...)); err == nil {
+			t.Errorf("%q: %+v", args, n)
+		}
+	}
 }

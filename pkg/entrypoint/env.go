@@ -3,6 +3,7 @@
 package entrypoint
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ const (
 	EnvLockFD              = "RKT_LOCK_FD"
 	EnvSELinuxContext      = "RKT_SELINUX_CONTEXT"
 	EnvSELinuxMountContext = "RKT_SELINUX_MOUNT_CONTEXT"
+	EnvConfigDirs          = "RKT_STAGE1_CONFIG_DIRS"
 )
 
 // Environment variables that stage0 sets for crossing entrypoints.
@@ -30,18 +32,27 @@ type RunVars struct {
 	LockFD              int    // descriptor that holds the pod lock
 	SELinuxContext      string // process label, may be empty
 	SELinuxMountContext string // mount label, may be empty
+	// ConfigDirs are the configuration directories, in rising order of what
+	// counts; a stage1 that does not know them goes by Run.LocalConfig.
+	ConfigDirs []string
 }
 
 // Environ returns the complete environment of the run entrypoint: the
 // caller's, with the variables of the contract set or overwritten.
 func (v RunVars) Environ(caller []string) []string {
-	out := make([]string, 0, len(caller)+3)
+	out := make([]string, 0, len(caller)+4)
 	for _, kv := range caller {
 		name, _, _ := strings.Cut(kv, "=")
 		switch name {
-		case EnvLockFD, EnvSELinuxContext, EnvSELinuxMountContext:
+		case EnvLockFD, EnvSELinuxContext, EnvSELinuxMountContext, EnvConfigDirs:
 		default:
 			out = append(out, kv)
+		}
+	}
+	if len(v.ConfigDirs) > 0 {
+		list, err := json.Marshal(v.ConfigDirs)
+		if err == nil {
+			out = append(out, EnvConfigDirs+"="+string(list))
 		}
 	}
 	return append(out,
@@ -57,7 +68,14 @@ func ParseRunVars(getenv func(string) string) (RunVars, error) {
 	if err != nil || fd < 0 {
 		return RunVars{}, fmt.Errorf("%s=%q does not name a descriptor", EnvLockFD, s)
 	}
+	var dirs []string
+	if list := getenv(EnvConfigDirs); list != "" {
+		if err := json.Unmarshal([]byte(list), &dirs); err != nil {
+			return RunVars{}, fmt.Errorf("%s=%q is no list of directories", EnvConfigDirs, list)
+		}
+	}
 	return RunVars{
+		ConfigDirs:          dirs,
 		LockFD:              fd,
 		SELinuxContext:      getenv(EnvSELinuxContext),
 		SELinuxMountContext: getenv(EnvSELinuxMountContext),

@@ -4,7 +4,6 @@ package pod
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
 
@@ -257,15 +257,7 @@ func (p *Pod) IsReady() (bool, error) {
 }
 
 // Network is one network of a pod, as stage1 recorded it in net-info.json.
-type Network struct {
-	Name       string `json:"netName"`
-	ConfPath   string `json:"netConf"`
-	PluginPath string `json:"pluginPath"`
-	IfName     string `json:"ifName"`
-	IP         string `json:"ip"`
-	Args       string `json:"args"`
-	Mask       string `json:"mask"`
-}
+type Network = netinfo.Network
 
 // Networks returns the pod's networks; none if stage1 recorded none, or in a
 // state in which they mean nothing.
@@ -280,8 +272,8 @@ func (p *Pod) Networks() ([]Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("networks of pod %s: %w", p.uuid, err)
 	}
-	var nets []Network
-	if err := json.Unmarshal(data, &nets); err != nil {
+	nets, err := netinfo.Parse(data)
+	if err != nil {
 		return nil, fmt.Errorf("networks of pod %s: %w", p.uuid, err)
 	}
 	return nets, nil

@@ -27,6 +27,8 @@ const (
 	PrepareLock = "prepareLock" // key in Locks
 	Tmp         = "tmp"
 	CAS         = "cas"
+	NetData     = "net"      // what outlives the directory of a pod with networks
+	NetPods     = "net/pods" // a file for each pod that has networks
 )
 
 // Files of a pod directory (spec pods.md 5.2). All are relative to it.
@@ -48,6 +50,7 @@ const (
 	NetNS                = "netns"
 	Net                  = "net"
 	NetInfo              = "net-info.json"
+	NetState             = "net-state.json" // what teardown and check need beside NetInfo; root only
 	Subcgroup            = "subcgroup"
 	Cgroups              = "cgroups" // every cgroup directory made for the pod, one a line
 	PPID                 = "ppid"

@@ -37,7 +37,6 @@ func Check(m *appc.PodManifest, images []Image) error {
 	if err := checkPodIsolators(m.Isolators); err != nil {
 		return err
 	}
-	sections := make([]*appc.App, len(m.Apps))
 	for i, a := range m.Apps {
 		section := a.App
 		if section == nil {
@@ -52,7 +51,6 @@ func Check(m *appc.PodManifest, images []Image) error {
 		if err := CheckIsolators(a.Name, section); err != nil {
 			return err
 		}
-		sections[i] = section
 	}
-	return checkPorts(m.Ports, sections)
+	return checkPorts(m, images)
 }

@@ -51,7 +51,6 @@ func Generate(c Config, apps []App, images []Image) (*appc.PodManifest, error) {
 		return nil, err
 	}
 	seen := map[appc.Name]bool{}
-	sections := make([]*appc.App, 0, len(apps))
 	for i := range apps {
 		ra, err := c.runtimeApp(&apps[i], images[i])
 		if err != nil {
@@ -65,9 +64,8 @@ func Generate(c Config, apps []App, images []Image) (*appc.PodManifest, error) {
 			return nil, err
 		}
 		m.Apps = append(m.Apps, ra)
-		sections = append(sections, ra.App)
 	}
-	if err := checkPorts(m.Ports, sections); err != nil {
+	if err := checkPorts(m, images); err != nil {
 		return nil, err
 	}
 	if err := checkText(reflect.ValueOf(m)); err != nil {

@@ -13,15 +13,18 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/networking/call"
 	"github.com/rkt/rkt/v2/pkg/cgroup"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/profile"
 )
@@ -116,7 +119,24 @@ func GC(argv []string) error {
 		defer cancel()
 		errs = append(errs, cgroup.Remove(ctx, paths, g.UUID.Scope()), failpoint.Hit("stage1-gc.cgroups-removed"))
 	}
+	errs = append(errs, tearDownNetworks(g), failpoint.Hit("stage1-gc.networks-removed"))
 	return errors.Join(errs...)
+}
+
+// tearDownNetworks takes the pod off its networks, if it has any.
+func tearDownNetworks(g entrypoint.GC) error {
+	nets, err := netinfo.Read(poddir.NetInfo)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(nets) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	g.Path = "gc"
+	cmd := exec.Command(filepath.Join(poddir.Stage1Rootfs, call.Program)) //nolint:gosec // of the read-only tree of stage1
+	cmd.Args = append([]string{"net"}, g.Argv(entrypoint.CurrentVersion)...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return cmd.Run()
 }
 
 // removeJournalLink removes the link to the pod's journal in the host's, if it

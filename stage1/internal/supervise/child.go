@@ -3,10 +3,8 @@
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -187,13 +185,8 @@ func (p *pod) becomeParent(cmd *exec.Cmd, ns, cwd *os.File, filter seccomp.Progr
 	if err := p.hideRuntime(); err != nil {
 		return err
 	}
-	if !p.hostNet {
-		if err := loopbackOnly(); err != nil {
-			return err
-		}
-		if err := p.allowPorts(); err != nil {
-			return err
-		}
+	if err := p.enterNet(); err != nil {
+		return err
 	}
 	dir := p.cgroup.Unified()
 	if dir == "" { // systemd-nspawn goes by this hierarchy then
@@ -266,42 +259,6 @@ func (p *pod) extraCalls() []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
-}
-
-// loopbackOnly gives the calling thread a network of its own that has nothing
-// but the loopback interface.
-func loopbackOnly() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("failed to setup network: %w", err)
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("failed to setup network: %w", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return fmt.Errorf("failed to setup network: %w", err)
-	}
-	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		return fmt.Errorf("failed to setup network: loopback interface: %w", err)
-	}
-	return nil
-}
-
-// allowPorts lets the apps of a pod with a user namespace bind ports below 1024:
-// the network namespace is not that one's, so CAP_NET_BIND_SERVICE does not
-// count in it. The ports are the pod's own.
-func (p *pod) allowPorts() error {
-	if p.users.count == 0 {
-		return nil
-	}
-	err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // before Linux 4.11
-		return fmt.Errorf("failed to setup network: %w", err)
-	}
-	return nil
 }
 
 // listenNotify opens the notification socket of systemd-nspawn.

@@ -65,7 +65,11 @@ func (p *pod) resolvConf() error {
 	if p.call.ResolvMode != entrypoint.ModeHost {
 		return nil // stage0 has written the file, or there is none
 	}
-	return p.bindFile("/etc/resolv.conf", poddir.ResolvConf)
+	source, warning := ResolvSource(p.net.host, os.ReadFile)
+	if warning != "" {
+		say("%s", warning)
+	}
+	return p.bindFile(source, poddir.ResolvConf)
 }
 
 func (p *pod) hosts() error {
@@ -198,7 +202,7 @@ func (p *pod) writeConfig() error {
 	insecure.Bool("DisablePaths", p.call.DisablePaths)
 	insecure.Bool("DisableCapabilities", p.call.DisableCapabilities)
 	insecure.Bool("DisableSeccomp", p.call.DisableSeccomp)
-	o.String("MetadataServiceURL", "")
+	o.String("MetadataServiceURL", p.metadataURL())
 	o.String("PrivateUsers", p.call.PrivateUsers)
 	o.String("MDSToken", p.call.MDSToken)
 	o.String("Hostname", p.call.Hostname)

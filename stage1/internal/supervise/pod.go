@@ -44,8 +44,7 @@ type pod struct {
 	users    users
 	rlimits  []profile.Rlimit
 	cgroup   *cgroup.Pod
-	noNet    bool // loopback only
-	hostNet  bool
+	net      network
 	guard    *inside.Guard // nil in programs that are not the supervisor
 	warm     chan struct{} // closed when the first app is being started
 }
@@ -115,7 +114,10 @@ func load(argv []string) (*pod, error) {
 	if p.flavor, err = p.s1.Readlink("flavor"); err != nil {
 		return p, fmt.Errorf("flavor of stage1: %w", err)
 	}
-	return p, p.loadManifests()
+	if err := p.loadManifests(); err != nil {
+		return p, err
+	}
+	return p, p.startNet()
 }
 
 func (p *pod) parseUsers() error {
@@ -129,30 +131,6 @@ func (p *pod) parseUsers() error {
 		return fmt.Errorf("invalid user range %q", p.call.PrivateUsers)
 	}
 	p.users = users{uint32(s), uint32(c)}
-	return nil
-}
-
-// parseNet decides what network the pod has: the host's, or a namespace with
-// the loopback interface only.
-func (p *pod) parseNet() error {
-	for item := range strings.SplitSeq(p.call.Net, ",") {
-		switch name, _, _ := strings.Cut(item, ":"); name {
-		case "", entrypoint.ModeDefault:
-			p.noNet = true
-		case "none":
-			p.noNet = true
-		case "host":
-			p.hostNet = true
-		default:
-			return fmt.Errorf("failed to setup network: there is no network %q: this version has the networks none and host only", name)
-		}
-	}
-	if p.hostNet && p.noNet {
-		return errors.New("failed to setup network: the network host goes with no other")
-	}
-	if p.call.Net == "" || p.call.Net == entrypoint.ModeDefault {
-		say("warning: this version has no network %q yet: the pod has the loopback interface only (like --net=none)", entrypoint.ModeDefault)
-	}
 	return nil
 }
 
@@ -172,6 +150,9 @@ func (p *pod) loadManifests() error {
 		if images[a.Name], err = readImage(p.s1, a.Name); err != nil {
 			return err
 		}
+	}
+	if p.net.ports, err = podplan.Ports(p.manifest, images); err != nil {
+		return fmt.Errorf("error initializing forwarding ports: %w", err)
 	}
 	if p.plan, err = podplan.New(p.manifest, images, p.options()); err != nil {
 		return err
@@ -207,7 +188,7 @@ func (p *pod) options() podplan.Options {
 		Interactive:         p.call.Interactive,
 		Recursive:           true,
 		CopyUpAll:           false,
-		OwnNet:              !p.hostNet,
+		OwnNet:              !p.net.host,
 		OwnIPC:              p.call.IPC != "parent",
 	}
 }
@@ -280,6 +261,9 @@ func (p *pod) prepare() error {
 		return err
 	}
 	if err := failpoint.Hit("stage1.host-profiles"); err != nil {
+		return err
+	}
+	if err := p.joinNet(); err != nil {
 		return err
 	}
 	if err := p.writeConfig(); err != nil {

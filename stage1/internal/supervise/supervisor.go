@@ -44,6 +44,7 @@ func Run(argv []string) error {
 	if p != nil {
 		defer p.guard.End()
 		defer p.restoreCgroup()
+		defer p.dropNet()
 	}
 	if err != nil {
 		return err

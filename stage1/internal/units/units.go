@@ -55,6 +55,7 @@ type App struct {
 	Name, Image string
 	Notify      bool // sd_notify(3) of its own
 	PostStop    bool // has handlers
+	Socket      bool // has sockets that systemd listens on
 	// Limits are settings of the unit, on a host whose controllers are all on
 	// v2; nil elsewhere.
 	Limits *isolator.Plan
@@ -75,6 +76,10 @@ func (a App) Unit() string {
 	for _, u := range a.After {
 		line("After", u)
 		line("Wants", u)
+	}
+	if a.Socket {
+		line("Requires", SocketUnit(a.Name))
+		line("After", SocketUnit(a.Name))
 	}
 	// The journal's sockets are there before the first app; journald itself
 	// starts when somebody writes to one.

@@ -21,11 +21,11 @@ const (
 
 // DNSFlags are the values of --dns and its relatives as they were given.
 type DNSFlags struct {
-	Servers      ListFlag // --dns
-	Search       ListFlag // --dns-search
-	Options      ListFlag // --dns-opt
-	Domain       string   // --dns-domain
-	HostsEntries ListFlag // --hosts-entry
+	Servers      ListFlag  // --dns
+	Search       WordsFlag // --dns-search
+	Options      WordsFlag // --dns-opt
+	Domain       string    // --dns-domain
+	HostsEntries ListFlag  // --hosts-entry
 }
 
 // DNS is what they mean.
@@ -77,7 +77,7 @@ func (f *DNSFlags) resolv(d *DNS) error {
 	}
 	for _, s := range f.Servers {
 		ip, err := netip.ParseAddr(s)
-		if err != nil {
+		if err != nil || strings.ContainsFunc(ip.Zone(), notInHostName) {
 			return fmt.Errorf("Invalid IP passed to --dns: %s", s) //nolint:staticcheck // a literal scripts match on
 		}
 		d.Servers = append(d.Servers, ip.String())
@@ -97,20 +97,21 @@ func (f *DNSFlags) resolv(d *DNS) error {
 }
 
 func (f *DNSFlags) hosts(d *DNS) error {
-	for _, entry := range f.HostsEntries {
-		if entry == ModeHost {
-			if len(f.HostsEntries) > 1 {
-				return errors.New("cannot pass --hosts-entry=host with multiple hosts-entries")
-			}
-			d.HostsMode = ModeHost
-			return nil
+	isHost := func(entry string) bool { return entry == ModeHost }
+	if slices.ContainsFunc(f.HostsEntries, isHost) {
+		if slices.ContainsFunc(f.HostsEntries, func(entry string) bool { return !isHost(entry) }) {
+			return errors.New("cannot pass --hosts-entry=host with multiple hosts-entries")
 		}
+		d.HostsMode = ModeHost
+		return nil
+	}
+	for _, entry := range f.HostsEntries {
 		addr, name, ok := strings.Cut(entry, "=")
 		if !ok || name == "" || strings.ContainsFunc(name, notInHostName) {
 			return fmt.Errorf("Did not understand --hosts-entry %s", entry) //nolint:staticcheck // a literal scripts match on
 		}
 		ip, err := netip.ParseAddr(addr)
-		if err != nil {
+		if err != nil || strings.ContainsFunc(ip.Zone(), notInHostName) {
 			return fmt.Errorf("Invalid IP passed to --hosts-entry: %s", addr) //nolint:staticcheck // a literal scripts match on
 		}
 		d.addHost(ip.String(), name)
@@ -173,3 +174,21 @@ func (f *ListFlag) String() string { return strings.Join(*f, ",") }
 
 // Type is what pflag shows as the kind of value.
 func (f *ListFlag) Type() string { return "list" }
+
+// WordsFlag is a flag that accumulates values, each taken whole.
+type WordsFlag []string
+
+// Set adds a value.
+func (f *WordsFlag) Set(s string) error {
+	if s == "" {
+		return errors.New("must not be empty")
+	}
+	*f = append(*f, s)
+	return nil
+}
+
+// String joins the values with commas.
+func (f *WordsFlag) String() string { return strings.Join(*f, ",") }
+
+// Type is what pflag shows as the kind of value.
+func (f *WordsFlag) Type() string { return "list" }

@@ -17,8 +17,8 @@ const (
 	NetAll     = "all"
 )
 
-// NetFlag is --net: a list of NAME[:ARGS], each name once. The zero value is
-// the default network.
+// NetFlag is --net: a list of NAME[:ARGS], each name once, host and none alone.
+// The zero value is the default network.
 type NetFlag struct {
 	items []netItem
 }
@@ -41,17 +41,22 @@ func (f *NetFlag) Set(s string) error {
 		}
 		items = append(items, item)
 	}
+	for _, item := range items {
+		if len(items) > 1 && (item.name == NetHost || item.name == NetNone) {
+			return fmt.Errorf("the network %q goes with no other", item.name)
+		}
+	}
 	f.items = items
 	return nil
 }
 
+// parseNet splits at the first colon: the values of arguments may have more,
+// like IPv6 addresses.
 func parseNet(word string) (netItem, error) {
 	name, args, hasArgs := strings.Cut(word, ":")
 	switch {
 	case name == "":
 		return netItem{}, errors.New("netname must not be empty")
-	case strings.Contains(args, ":"):
-		return netItem{}, fmt.Errorf("network %q provided with invalid arguments: %v", name, args)
 	case hasArgs && (name == NetAll || name == NetHost):
 		return netItem{}, fmt.Errorf("arguments are not supported by special netname %q", name)
 	}

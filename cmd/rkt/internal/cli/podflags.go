@@ -286,6 +286,7 @@ func (o *runtimeOptions) runConfig(d *Deps, env stage0.Env) (stage0.RunConfig, e
 		Net:                 o.net.String(),
 		Interactive:         o.interactive,
 		LocalConfig:         d.Global.LocalConfig,
+		ConfigDirs:          d.configDirs().Rising(),
 		Hostname:            o.hostname,
 		DisableCapabilities: in.Capabilities,
 		DisablePaths:        in.Paths,

@@ -98,10 +98,16 @@ func nanoseconds(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+// networkList is the column of networks: IPv4 addresses as rkt 1.30 has them,
+// and an IPv6 address where there is no other.
 func networkList(networks []pod.Network) string {
 	words := make([]string, len(networks))
 	for i, n := range networks {
 		words[i] = n.Name + ":ip4=" + n.IP
+		if n.IP == "" && len(n.IPs) > 0 {
+			address, _, _ := strings.Cut(n.IPs[0], "/")
+			words[i] = n.Name + ":ip6=" + address
+		}
 	}
 	return strings.Join(words, ", ")
 }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package networking
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/rkt/rkt/v2/pkg/netinfo"
+	"github.com/rkt/rkt/v2/pkg/poddir"
+)
+
+// TearDown takes the pod whose directory is the working one off its networks.
+// It works by the records alone, on a pod that died at any point of its set-up,
+// and may be repeated.
+func TearDown(ctx context.Context, uuid poddir.UUID, localConfig string, stderr io.Writer, debug bool) error {
+	infos, err := netinfo.Read(poddir.NetInfo)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(infos) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, err := readState(poddir.NetState)
+	if err != nil {
+		return err
+	}
+	if len(st.Plugins) == 0 { // a pod of an older rkt
+		st.Plugins = []string{filepath.Join(localConfig, confDir), hostPlugins, ownPlugins}
+	}
+	if st.NetNS == "" {
+		st.NetNS = recordedNetNS()
+	}
+	data, err := dataDir()
+	if err != nil {
+		return err
+	}
+	d, err := newDriver(uuid, data, st.Plugins, st.NetNS, messages{stderr, debug})
+	if err != nil {
+		return err
+	}
+	return d.tearDown(ctx, attachments(infos))
+}
+
+// recordedNetNS is what the file netns says.
+func recordedNetNS() string {
+	data, err := os.ReadFile(poddir.NetNS)
+	if err != nil {
+		return ""
+	}
+	return string(data)
+}

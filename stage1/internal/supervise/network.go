@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rkt/rkt/v2/networking/call"
+	"github.com/rkt/rkt/v2/networking/hostport"
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
+	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/netns"
+	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/pkg/podplan"
+)
+
+// network is the network of a pod while it is made.
+type network struct {
+	host  bool   // the host's
+	none  bool   // loopback only
+	netns string // path of the pinned namespace; empty: the pod makes its own
+	ports []podplan.Port
+	held  *hostport.Held // ports of the host, as long as this process lives
+	call  *call.Call     // nil without networks, and once its answer is known
+	got   call.Answer
+}
+
+// parseNet decides what kind of network the pod has.
+func (p *pod) parseNet() error {
+	items := strings.Split(p.call.Net, ",")
+	for _, item := range items {
+		name, _, _ := strings.Cut(item, ":")
+		p.net.host = p.net.host || name == entrypoint.ModeHost
+		p.net.none = p.net.none || name == entrypoint.ModeNone
+	}
+	if len(items) > 1 && (p.net.host || p.net.none) {
+		return errors.New("failed to setup network: the networks host and none go with no other")
+	}
+	return nil
+}
+
+// startNet has the networks set up while the rest of the pod is put together.
+func (p *pod) startNet() error {
+	n := &p.net
+	if n.host {
+		return nil
+	}
+	data, err := os.ReadFile(poddir.NetNS)
+	switch {
+	case err == nil:
+		n.netns = string(data)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case !n.none:
+		return errors.New("failed to setup network: there is no network namespace: this stage1 needs a newer rkt")
+	}
+	if n.none && len(n.ports) > 0 {
+		say("warning: no port is forwarded to a pod with --net=none")
+		n.ports = nil
+	}
+	if err := p.holdPorts(); err != nil {
+		return fmt.Errorf("failed to setup network: %w", err)
+	}
+	if n.none {
+		say("networking: networking namespace with loopback only")
+		return os.WriteFile(poddir.NetInfo, []byte("null"), 0o644)
+	}
+	dirs := p.vars.ConfigDirs
+	if len(dirs) == 0 && p.call.LocalConfig != "" {
+		dirs = []string{p.call.LocalConfig}
+	}
+	lock, err := unix.FcntlInt(uintptr(p.vars.LockFD), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	inherited := os.NewFile(uintptr(lock), "lock")
+	defer func() { _ = inherited.Close() }()
+	n.call, err = call.Start(poddir.Stage1Rootfs, inherited, call.Request{
+		UUID: p.call.UUID, Net: p.call.Net, ConfigDirs: dirs, NetNS: n.netns, Ports: forwarded(n.ports), Debug: p.call.Debug,
+	})
+	if err != nil {
+		return err
+	}
+	return failpoint.Hit("stage1.net-started")
+}
+
+// forwarded are the ports that are forwarded to the pod. What an app is handed
+// as a socket is not.
+func forwarded(ports []podplan.Port) (list []call.Port) {
+	for _, p := range ports {
+		if !p.SocketActivated {
+			list = append(list, call.Port{Name: p.Name.String(), Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, PodPort: p.PodPort})
+		}
+	}
+	return list
+}
+
+// holdPorts takes the host's ports, so that nobody else gets them unnoticed.
+func (p *pod) holdPorts() (err error) {
+	var ports []hostport.Port
+	for _, f := range forwarded(p.net.ports) {
+		ports = append(ports, hostport.Port{Name: f.Name, Proto: f.Proto, HostIP: f.HostIP, HostPort: f.HostPort, PodPort: f.PodPort})
+	}
+	if len(ports) > 0 {
+		p.net.held, err = hostport.Reserve(ports)
+	}
+	return err
+}
+
+// joinNet waits for the networks, and takes over what they say.
+func (p *pod) joinNet() error {
+	n := &p.net
+	if n.call == nil {
+		return nil
+	}
+	c := n.call
+	n.call = nil
+	var err error
+	if n.got, err = c.Wait(); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("stage1.net-joined"); err != nil {
+		return err
+	}
+	if n.held != nil {
+		n.held.Serve(n.target)
+	}
+	if n.got.DNS == nil || p.call.ResolvMode != entrypoint.ModeDefault {
+		return nil
+	}
+	d := n.got.DNS
+	text, err := cniResolvConf(d.Network, d.Nameservers, d.Search, d.Options, d.Domain)
+	if err != nil {
+		return fmt.Errorf("failed to setup network: %w", err)
+	}
+	return p.asPodRoot(func() error { return p.write(poddir.ResolvConf, text, 0o644) })
+}
+
+// target is where a connection goes that no rule has taken away.
+func (n *network) target(p hostport.Port, v6 bool) (netip.AddrPort, bool) {
+	to := n.got.Pod4
+	if v6 && n.got.Pod6.IsValid() || !to.IsValid() {
+		to = n.got.Pod6
+	}
+	return netip.AddrPortFrom(to, p.PodPort), to.IsValid()
+}
+
+// dropNet ends a set-up whose pod has failed meanwhile.
+func (p *pod) dropNet() {
+	if c := p.net.call; c != nil {
+		p.net.call = nil
+		c.Abort()
+	}
+}
+
+// metadataURL is where the pod finds the metadata service, if it is registered
+// there (spec services.md 1.4).
+func (p *pod) metadataURL() string {
+	const port = 18112
+	if p.call.MDSToken == "" {
+		return ""
+	}
+	host := p.net.got.HostIP
+	if p.net.host {
+		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	if !host.IsValid() {
+		return ""
+	}
+	return fmt.Sprintf("http://%s/%s", netip.AddrPortFrom(host, port), p.call.MDSToken)
+}
+
+// enterNet gives the calling thread the pod's network.
+func (p *pod) enterNet() error {
+	if p.net.host {
+		return nil
+	}
+	err := error(nil)
+	if p.net.netns != "" {
+		err = netns.Enter(p.net.netns)
+	} else {
+		err = netns.Unshare()
+	}
+	if err != nil {
+		return fmt.Errorf("failed to setup network: %w", err)
+	}
+	return p.allowPorts()
+}
+
+// allowPorts lets the apps of a pod with a user namespace bind ports below 1024:
+// the network namespace is not that one's, so CAP_NET_BIND_SERVICE does not
+// count in it. The ports are the pod's own.
+func (p *pod) allowPorts() error {
+	if p.users.count == 0 {
+		return nil
+	}
+	err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // before Linux 4.11
+		return fmt.Errorf("failed to setup network: %w", err)
+	}
+	return nil
+}
