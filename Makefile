@@ -13,9 +13,9 @@ VULNDB     ?= $(abspath $(CURDIR)/../shared/vulndb)
 FUZZTIME   ?= 20s
 # What stage1-coreos is made of; their libraries come with them.
 DEPS_BUILD := systemd systemd-container libc-bin
-DEPS       := busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
+DEPS       := nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
 DEPS_GUEST := qemu-system-x86 e2fsprogs debootstrap
-DEPS_BENCH := runc crun podman
+DEPS_BENCH := runc crun podman iperf3
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION)
 GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
 STAGE1     := $(BUILD)/stage1
@@ -54,7 +54,8 @@ stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the sa
 
 failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step of rkt and of the stage1-coreos inside it
 	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/stage1 ./stage1
-	$(BUILD)/tools/mkstage1 -flavor coreos -version $(VERSION) -program $(STAGE1)-failpoint/stage1 $(IMAGE) -out $(STAGE1)-failpoint/stage1-coreos.aci
+	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/net ./stage1/net
+	$(BUILD)/tools/mkstage1 -flavor coreos -version $(VERSION) -program $(STAGE1)-failpoint/stage1 $(IMAGE) -net $(STAGE1)-failpoint/net -out $(STAGE1)-failpoint/stage1-coreos.aci
 	@e=$(CURDIR)/$(EMBED)/stage1-coreos f=$(STAGE1)-failpoint/stage1-coreos; \
 	  printf '{"Replace": {"%s": "%s", "%s": "%s"}}\n' $$e.aci $$f.aci $$e.id $$f.id >$(STAGE1)-failpoint/overlay.json
 	go build -trimpath -overlay $(STAGE1)-failpoint/overlay.json -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt

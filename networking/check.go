@@ -121,6 +121,9 @@ func (c *checker) network(ctx context.Context, a attachment) (s entrypoint.NetSt
 			return s, err
 		}
 	}
+	if len(s.Missing) > 0 {
+		return s, nil // plugins would say the same again
+	}
 	err = c.plugins(ctx, n, a, &s)
 	return s, err
 }

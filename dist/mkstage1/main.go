@@ -106,11 +106,16 @@ func (o options) build(d dpkg) ([]byte, error) {
 	return t.write(manifest)
 }
 
+// window is how far back the compressed archive refers. Each of the CNI plugins
+// has Go's runtime in it, and with the usual 8 MiB the others are out of sight:
+// 20.8 MB instead of 18.1. More gives 0.1 MB. Reading takes as much memory.
+const window = 32 << 20
+
 // save writes the compressed archive and its ID. zstd gives 0.8 MB less than
 // gzip, and the first run of a pod reads it in a third of the time.
 func save(out string, archive []byte) error {
 	var packed bytes.Buffer
-	z, err := zstd.NewWriter(&packed, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1))
+	z, err := zstd.NewWriter(&packed, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,9 @@ type Forward struct {
 	Name  string // of the port, for comments only
 	Proto string // tcp, udp or sctp
 	// HostIP is the local address that answers. Zero means any of the family
-	// of To; 0.0.0.0 and :: mean any, and no rule when To is of the other family.
+	// of To; 0.0.0.0 and :: mean any, and no rule when To is of the other
+	// family. Connections to ::1 get no rule, since no packet leaves the host
+	// with that source: they reach whoever listens on the host's port.
 	HostIP            netip.Addr
 	HostPort, PodPort uint16
 	To                netip.Addr
@@ -123,6 +125,9 @@ func (f Forward) check() (_ Forward, skip bool, err error) {
 			return f, true, nil
 		}
 		return f, false, fmt.Errorf("host address %s and pod address %s are of different families", f.HostIP, f.To)
+	}
+	if f.HostIP == netip.IPv6Loopback() {
+		return f, true, nil
 	}
 	if f.HostIP.IsMulticast() || f.HostIP.Zone() != "" {
 		return f, false, fmt.Errorf("%s is no address of the host", f.HostIP)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -126,6 +127,17 @@ func TestHostileNames(t *testing.T) {
 			pods = append(pods, p)
 			b.mustAdd(t, p)
 			b.mustAdd(t, p)
+		}
+		if b.Name() == "nftables" { // what nft prints it reads
+			file := filepath.Join(t.TempDir(), "ruleset")
+			rules := b.ns.run(t, "nft", "list", "ruleset")
+			if err := os.WriteFile(file, []byte("flush ruleset\n"+rules), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			b.ns.run(t, "nft", "-f", file)
+			if again := b.ns.run(t, "nft", "list", "ruleset"); again != rules {
+				t.Errorf("read again:\n%s", again)
+			}
 		}
 		for i, p := range pods {
 			if got := b.missing(t, p); got != "" {

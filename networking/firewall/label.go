@@ -38,10 +38,19 @@ func isCut(l string) bool {
 	return err != nil
 }
 
+// quoted is the text in ASCII, without quotes even where it has some.
 func quoted(s string) string {
 	q := strconv.QuoteToASCII(s)
-	return q[1 : len(q)-1]
+	return quotes.Replace(q[1 : len(q)-1])
 }
+
+// quotes leaves a backslash alone with what it escapes.
+var quotes = strings.NewReplacer(`\\`, `\\`, `\"`, `\x22`, `'`, `\x27`)
+
+// nft prints comments in double quotes without escaping any in them, and could
+// not read what it printed; so in the comments of nf_tables they are single.
+func toNft(comment string) string   { return strings.ReplaceAll(comment, `"`, `'`) }
+func fromNft(comment string) string { return strings.ReplaceAll(comment, `'`, `"`) }
 
 // wholeEscapes is the beginning of a quoted text, cut between characters.
 func wholeEscapes(q string, limit int) string {

@@ -47,7 +47,10 @@ func dial() (*socket, error) {
 	return &socket{fd: fd}, nil
 }
 
-func (s *socket) close() { st := time.Now(); _ = unix.Close(s.fd); if d := time.Since(st); d > time.Millisecond { fmt.Println("close", d) } }
+// close does not wait: after deletions, by whomever, the kernel makes who
+// closes such a socket wait until no packet can meet what was deleted, some
+// 10 ms.
+func (s *socket) close() { go unix.Close(s.fd) }
 
 // attr encodes one netlink attribute.
 func attr(kind uint16, data []byte) []byte {

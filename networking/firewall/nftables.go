@@ -168,7 +168,7 @@ func (n *nft) addRule(b *batch, chain string, r rule) {
 		parts = append(parts, nested(unix.NFTA_RULE_EXPRESSIONS, list...))
 	}
 	if r.Comment != "" {
-		parts = append(parts, attr(unix.NFTA_RULE_USERDATA, userdata.AppendString(nil, userdata.TypeComment, r.Comment)))
+		parts = append(parts, attr(unix.NFTA_RULE_USERDATA, userdata.AppendString(nil, userdata.TypeComment, toNft(r.Comment))))
 	}
 	b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, parts...)
 }
@@ -198,7 +198,8 @@ func parseRule(msg []byte) found {
 		f.handle = binary.BigEndian.Uint64(h)
 	}
 	if u := find(msg, unix.NFTA_RULE_USERDATA); len(u) > 2 && u[0] == byte(userdata.TypeComment) && int(u[1]) <= len(u)-2 {
-		f.comment, _ = userdata.GetString(u, userdata.TypeComment)
+		text, _ := userdata.GetString(u, userdata.TypeComment)
+		f.comment = fromNft(text)
 	}
 	for _, e := range attrs(find(msg, unix.NFTA_RULE_EXPRESSIONS)) {
 		verdict := find(e, unix.NFTA_EXPR_DATA, unix.NFTA_IMMEDIATE_DATA, unix.NFTA_DATA_VERDICT, unix.NFTA_VERDICT_CHAIN)

@@ -78,8 +78,6 @@ func (r rule) someAddr() netip.Addr {
 
 func (r rule) action() []expr.Any {
 	switch r.Do {
-	case nothing:
-		return nil
 	case masquerade:
 		return []expr.Any{&expr.Masq{}}
 	case dnat:
@@ -97,12 +95,12 @@ func (r rule) action() []expr.Any {
 	switch r.Do {
 	case jump:
 		v.Kind = expr.VerdictJump
-	case goBack:
-		v.Kind = expr.VerdictReturn
 	case drop:
 		v.Kind = expr.VerdictDrop
+	case nothing:
+		v.Kind = expr.VerdictContinue
 	default:
-		v.Kind = expr.VerdictAccept
+		v.Kind = expr.VerdictReturn
 	}
 	return []expr.Any{v}
 }

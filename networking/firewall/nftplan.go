@@ -98,7 +98,7 @@ func portChains(p Pod) []owned {
 func pieceRules(id string) []rule {
 	var out []rule
 	for _, piece := range pieces(id) {
-		out = append(out, rule{Comment: piece})
+		out = append(out, rule{Comment: piece, Do: nothing})
 	}
 	return out
 }

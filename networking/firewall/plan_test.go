@@ -114,6 +114,10 @@ func TestCheck(t *testing.T) {
 	if len(p.Forwards) != 0 {
 		t.Error(":: forwards to IPv4")
 	}
+	p = checked(t, with(func(f *Forward) { f.HostIP, f.To = netip.IPv6Loopback(), netip.MustParseAddr("fd00::2") }))
+	if len(p.Forwards) != 0 {
+		t.Error("::1 is forwarded")
+	}
 }
 
 func TestLabels(t *testing.T) {

@@ -14,9 +14,8 @@ import (
 type verb string
 
 const (
-	nothing    verb = ""
+	nothing    verb = "continue" // what a rule for its comment does
 	goBack     verb = "return"
-	accept     verb = "accept"
 	drop       verb = "drop"
 	masquerade verb = "masquerade"
 	dnat       verb = "dnat"
@@ -65,7 +64,6 @@ func (r rule) String() string {
 		add("%s dport %d", r.Proto, r.Port)
 	}
 	switch r.Do {
-	case nothing:
 	case dnat:
 		add("dnat to %s", r.To)
 	case jump:
@@ -109,7 +107,7 @@ func multicast(v6 bool) netip.Prefix {
 // loopback is what 127.0.0.1 and its like are in.
 func loopback() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8) }
 
-// masqueradeRules are those for packets from the address.
+// rules are those for packets from the address.
 func (m Masquerade) rules() []rule {
 	return []rule{
 		{Comment: "within the network", Dst: m.Addr.Masked(), Do: goBack},
@@ -120,8 +118,11 @@ func (m Masquerade) rules() []rule {
 // dnat is the rule that leads the port to the pod.
 func (f Forward) dnat() rule {
 	r := rule{Comment: f.comment(), Proto: f.Proto, Port: f.HostPort, Do: dnat, To: netip.AddrPortFrom(f.To, f.PodPort)}
-	if f.HostIP.IsValid() {
+	switch {
+	case f.HostIP.IsValid():
 		r.Dst = single(f.HostIP)
+	case f.To.Is6():
+		r.Dst, r.NotDst = single(netip.IPv6Loopback()), true
 	}
 	return r
 }

@@ -60,8 +60,9 @@ func newWorld(t *testing.T, host netns) world {
 	}
 	w.host.must(t, func() error { return hairpin(true) })
 	for _, ns := range []netns{w.client, w.pod} {
-		serve(t, ns)
+		serve(t, ns, ":"+servedHere)
 	}
+	serve(t, host, "[::1]:8080") // as the supervisor does for what no rule can translate
 	return w
 }
 
@@ -133,14 +134,14 @@ func (w world) connect(t *testing.T, to netns, bridge, name string, hostAddrs []
 }
 
 // serve answers everybody with the address they come from, on TCP and UDP.
-func serve(t *testing.T, ns netns) {
+func serve(t *testing.T, ns netns, addr string) {
 	t.Helper()
 	var l net.Listener
 	var u net.PacketConn
 	ns.must(t, func() error {
 		var err1, err2 error
-		l, err1 = net.Listen("tcp", ":"+servedHere)
-		u, err2 = net.ListenPacket("udp", ":"+servedHere)
+		l, err1 = net.Listen("tcp", addr)
+		u, err2 = net.ListenPacket("udp", addr)
 		return errors.Join(err1, err2)
 	})
 	t.Cleanup(func() { _, _ = l.Close(), u.Close() })
@@ -215,6 +216,8 @@ func (w world) attempts() []attempt {
 		{"to another than the host address given", w.host, "tcp", "127.0.0.1:8081", ""},
 		{"from outside, IPv6", w.client, "tcp", "[" + hostIP6 + "]:8080", outside6},
 		{"from the host, IPv6", w.host, "tcp", "[" + hostIP6 + "]:8080", hostIP6},
+		{"from the host by ::1", w.host, "tcp", "[::1]:8080", "::1"},
+		{"from the host by ::1, UDP", w.host, "udp", "[::1]:8080", "::1"},
 		{"from the pod itself, IPv6", w.pod, "tcp", "[" + hostIP6 + "]:8080", gateway6},
 		{"from a neighbour, IPv6", w.neighbour, "tcp", "[" + gateway6 + "]:8080", gateway6},
 		{"to a host address given, IPv6", w.client, "tcp", "[" + hostIP6 + "]:8081", outside6},

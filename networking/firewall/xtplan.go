@@ -6,7 +6,6 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"regexp"
 	"strings"
 )
@@ -107,13 +106,16 @@ func xtForward(add adder, id string, f Forward) {
 	comment, suffix := commented(idComment(id)), portSuffix(id)
 	what := "forwarded port " + f.String()
 	var to []string
-	if f.HostIP.IsValid() {
-		to = []string{"-d", single(f.HostIP).String()}
+	r := f.dnat()
+	if r.Dst.IsValid() {
+		to = []string{"-d", r.Dst.String()}
+	}
+	if r.NotDst {
+		to = append([]string{"!"}, to...)
 	}
 	port := func(n uint16) []string { return []string{"-m", f.Proto, "--dport", fmt.Sprint(n)} }
 	proto := []string{"-p", f.Proto}
-	target := netip.AddrPortFrom(f.To, f.PodPort).String()
-	add("nat", dnatPrefix+suffix, what, false, join(to, proto, comment, port(f.HostPort), []string{"-j", "DNAT", "--to-destination", target})...)
+	add("nat", dnatPrefix+suffix, what, false, join(to, proto, comment, port(f.HostPort), []string{"-j", "DNAT", "--to-destination", r.To.String()})...)
 	for _, r := range f.snat() {
 		from := []string{"-s", r.Src.String(), "-d", r.Dst.String()}
 		add("nat", snatPrefix+suffix, what, false, join(from, proto, comment, port(f.PodPort), []string{"-j", "MASQUERADE"})...)

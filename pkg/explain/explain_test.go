@@ -422,8 +422,8 @@ func TestRefusals(t *testing.T) {
 		{"no such program", "fly", "unable to find", false, func(in *Input, _ *appc.App) {
 			in.Apps["web"] = AppInput{Found: &Found{ProgramErr: errors.New("unable to find")}}
 		}},
-		{"unknown network", "coreos", `there is no network "lan"`, false, func(in *Input, _ *appc.App) { in.Call.Net = "lan:IP=1.2.3.4" }},
-		{"host and more", "coreos", "goes with no other", false, func(in *Input, _ *appc.App) { in.Call.Net = "host,default" }},
+		{"network under fly", "fly", "has the network of the host, or none", false, func(in *Input, _ *appc.App) { in.Call.Net = "lan:IP=1.2.3.4" }},
+		{"host and more", "coreos", "go with no other", false, func(in *Input, _ *appc.App) { in.Call.Net = "host,default" }},
 		{"users under fly", "fly", "--private-users", false, func(in *Input, _ *appc.App) { in.PrivateUsers = true }},
 		{"sysctl under fly", "fly", "--sysctl", false, func(in *Input, _ *appc.App) {
 			in.Manifest.Isolators = appc.Isolators{iso("os/unix/sysctl", `{"net.ipv4.ip_forward":"1"}`)}

@@ -168,39 +168,27 @@ func (f *flavor) network(b *builder) Network {
 	if slices.Equal(modes, []string{entrypoint.ModeDefault}) {
 		n.Origin = FromDefault
 	}
-	var has [3]bool // default, none, host
-	for _, m := range modes {
-		switch m {
-		case entrypoint.ModeDefault:
-			has[0] = true
-		case entrypoint.ModeNone:
-			has[1] = true
-		case entrypoint.ModeHost:
-			has[2] = true
-		default:
-			n.Gives, n.Detail = NetUnknown, "not a network of this version"
-			b.refuse("there is no network %q: this version has the networks none and host only", m)
-			return n
-		}
-	}
-	f.chooseNet(b, &n, has[0], has[1], has[2])
+	f.chooseNet(b, &n, modes)
 	return n
 }
 
-func (f *flavor) chooseNet(b *builder, n *Network, standard, none, host bool) {
-	const loopback = "a network of its own with the loopback interface only"
+func (f *flavor) chooseNet(b *builder, n *Network, modes []string) {
+	none, host := slices.Contains(modes, entrypoint.ModeNone), slices.Contains(modes, entrypoint.ModeHost)
 	switch {
-	case f.contained && host && (none || standard):
+	case f.contained && (host || none) && len(modes) > 1:
 		n.Gives, n.Detail = NetUnknown, "contradiction"
-		b.refuse("the network host goes with no other")
+		b.refuse("the networks host and none go with no other")
 	case none:
-		n.Gives, n.Detail = NetLoopback, loopback
+		n.Gives, n.Detail = NetLoopback, "a network of its own with the loopback interface only"
 	case f.contained && !host:
-		n.Gives, n.Detail = NetLoopback, loopback+": this version has no network \"default\" yet"
+		n.Gives, n.Detail = NetNetworks, "a network of its own, joined to "+strings.Join(modes, ", ")
 	case host:
 		n.Gives, n.Detail = NetHost, "the network of the host, all of it"
-	default:
+	case slices.Equal(modes, []string{entrypoint.ModeDefault}):
 		n.Gives, n.Detail = NetHost, "the network of the host: this flavor has no other"
+	default:
+		n.Gives, n.Detail = NetUnknown, "not a network of this flavor"
+		b.refuse("the %s flavor has the network of the host, or none", f.name)
 	}
 }
 

@@ -44,6 +44,11 @@ func (h *Host) CheckLeaks(uuids []string) {
 	for _, c := range Cgroups(uuids) {
 		h.T.Errorf("left behind: cgroup %s", c)
 	}
+	for _, uuid := range uuids {
+		for _, trace := range h.NetTraces(uuid) {
+			h.T.Errorf("left behind: %s", trace)
+		}
+	}
 }
 
 // MountsBelow lists the mount points below dir in the test's own table.

@@ -35,6 +35,10 @@ type Host struct {
 	// a pod and names none itself; "" leaves the choice to rkt.
 	Stage1 string
 
+	// NetNS is the network namespace (ip-netns(8)) that rkt runs in; "" is that of
+	// the test.
+	NetNS string
+
 	etc string
 }
 
@@ -125,7 +129,11 @@ func clip(s string) string {
 func (h *Host) Cmd(ctx context.Context, args ...string) *exec.Cmd {
 	global := []string{"--dir=" + h.Dir, "--local-config=" + h.etc + "/local", "--system-config=" + h.etc + "/system"}
 	global = append(global, h.Flags...)
-	cmd := exec.CommandContext(ctx, h.Bin, append(global, h.withStage1(args)...)...)
+	words := append(append([]string{h.Bin}, global...), h.withStage1(args)...)
+	if h.NetNS != "" {
+		words = append([]string{"nsenter", "--net=/run/netns/" + h.NetNS}, words...)
+	}
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), h.Env...)
 	return cmd
 }

@@ -41,6 +41,7 @@ func programs() map[string]program {
 		"attach":    {"attach", appops.Attach},
 		"logs":      {"logs", logs.Main},
 		// Inside a pod.
+		supervise.ListenName: {"stage1", supervise.Listen},
 		"launch":             {"launch", launch.Launch},
 		"post-stop":          {"post-stop", launch.PostStop},
 		launch.HandlerName:   {"event handler", launch.Handler},

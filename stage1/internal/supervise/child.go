@@ -142,6 +142,7 @@ func (p *pod) startChild() (*child, error) {
 		path = entrypoint.DefaultPath
 	}
 	c.cmd.Env = call.Env(path)
+	p.sockets.pass(c.cmd)
 	c.cmd.Stderr = c.stderr
 	if p.call.Debug {
 		c.cmd.Stdout, c.cmd.Stderr = os.Stderr, io.MultiWriter(os.Stderr, c.stderr)
@@ -163,6 +164,7 @@ func (p *pod) startChild() (*child, error) {
 		// PR_SET_PDEATHSIG), and nothing else may ever run on it.
 		runtime.LockOSThread()
 		err := p.becomeParent(c.cmd, ns, cwd, filter)
+		p.sockets.close()
 		started <- err
 		if err == nil {
 			c.err = c.cmd.Wait()

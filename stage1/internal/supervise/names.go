@@ -150,6 +150,10 @@ func (p *pod) writeUnit(name string) error {
 	if p.cgroup != nil && p.cgroup.Whole() {
 		u.Limits = a.Limits
 	}
+	var err error
+	if u.Socket, err = p.writeSocket(name, &p.sockets); err != nil {
+		return err
+	}
 	return p.write(filepath.Join(units.Dir, units.Service(name)), []byte(u.Unit()), 0o644)
 }
 

@@ -83,7 +83,7 @@ func (p *pod) startNet() error {
 	inherited := os.NewFile(uintptr(lock), "lock")
 	defer func() { _ = inherited.Close() }()
 	n.call, err = call.Start(poddir.Stage1Rootfs, inherited, call.Request{
-		UUID: p.call.UUID, Net: p.call.Net, ConfigDirs: dirs, NetNS: n.netns, Ports: forwarded(n.ports), Debug: p.call.Debug,
+		UUID: p.call.UUID, Net: p.call.Net, ConfigDirs: dirs, NetNS: n.netns, Ports: p.forwarded(), Debug: p.call.Debug,
 	})
 	if err != nil {
 		return err
@@ -91,13 +91,11 @@ func (p *pod) startNet() error {
 	return failpoint.Hit("stage1.net-started")
 }
 
-// forwarded are the ports that are forwarded to the pod. What an app is handed
-// as a socket is not.
-func forwarded(ports []podplan.Port) (list []call.Port) {
-	for _, p := range ports {
-		if !p.SocketActivated {
-			list = append(list, call.Port{Name: p.Name.String(), Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, PodPort: p.PodPort})
-		}
+// forwarded are the ports that are forwarded to the pod. Those that rkt has a
+// socket for are not.
+func (p *pod) forwarded() (list []call.Port) {
+	for _, f := range podplan.Forwarded(p.net.ports, p.sockets.sockets) {
+		list = append(list, call.Port{Name: f.Name.String(), Proto: f.Proto, HostIP: f.HostIP, HostPort: f.HostPort, PodPort: f.PodPort})
 	}
 	return list
 }
@@ -105,7 +103,7 @@ func forwarded(ports []podplan.Port) (list []call.Port) {
 // holdPorts takes the host's ports, so that nobody else gets them unnoticed.
 func (p *pod) holdPorts() (err error) {
 	var ports []hostport.Port
-	for _, f := range forwarded(p.net.ports) {
+	for _, f := range p.forwarded() {
 		ports = append(ports, hostport.Port{Name: f.Name, Proto: f.Proto, HostIP: f.HostIP, HostPort: f.HostPort, PodPort: f.PodPort})
 	}
 	if len(ports) > 0 {

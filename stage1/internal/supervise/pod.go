@@ -45,6 +45,7 @@ type pod struct {
 	rlimits  []profile.Rlimit
 	cgroup   *cgroup.Pod
 	net      network
+	sockets  activation    // what rkt was started with
 	guard    *inside.Guard // nil in programs that are not the supervisor
 	warm     chan struct{} // closed when the first app is being started
 }
@@ -80,7 +81,7 @@ func load(argv []string) (*pod, error) {
 		return nil, err
 	}
 	unix.CloseOnExec(vars.LockFD)
-	p := &pod{call: r, vars: vars, apps: map[string]*app{}}
+	p := &pod{call: r, vars: vars, apps: map[string]*app{}, sockets: takeActivation()}
 	if p.guard, err = inside.StartGuard(vars.LockFD); err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 
 func main() {
 	if err := serve(); err != nil {
-		fmt.Println("error:", err)
+		fmt.Fprintln(os.Stdout, "error:", err)
 		os.Exit(9)
 	}
 }
@@ -27,7 +27,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("sockets", os.Getenv("LISTEN_FDS"), "mine", os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()))
+	fmt.Fprintln(os.Stdout, "sockets", os.Getenv("LISTEN_FDS"), "mine", os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()))
 	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func serve() error {
 	for fd := 3; fd < 3+n; fd++ {
 		f := os.NewFile(uintptr(fd), "socket")
 		if l, err := net.FileListener(f); err == nil {
-			fmt.Println("listening", l.Addr())
+			fmt.Fprintln(os.Stdout, "listening", l.Addr())
 			go func() {
 				for {
 					answered <- answer(l)
@@ -48,7 +48,7 @@ func serve() error {
 		if err != nil {
 			return err
 		}
-		fmt.Println("receiving", c.LocalAddr())
+		fmt.Fprintln(os.Stdout, "receiving", c.LocalAddr())
 		go func() {
 			for {
 				answered <- answerPacket(c)
