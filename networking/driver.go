@@ -57,7 +57,7 @@ func newDriver(uuid poddir.UUID, data string, plugins []string, ns string, m mes
 		return nil, err
 	}
 	d := &driver{messages: m, uuid: uuid, data: data, netns: ns, plugins: plugins, rules: rules}
-	d.exec = newExec(recorder{rules, &d.masquerades}, m)
+	d.exec = newExec(recorder{rules, &d.masquerades, m}, m)
 	d.cni = libcni.NewCNIConfigWithCacheDir(plugins, filepath.Join(data, poddir.NetData), d.exec)
 	return d, nil
 }
@@ -79,7 +79,7 @@ func (d *driver) find(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("Could not find plugin %q", name) //nolint:revive,staticcheck // the words of rkt 1.30
+	return "", fmt.Errorf("Could not find plugin %q", name) //nolint:staticcheck // the words of rkt 1.30
 }
 
 // isPlain tells whether a network is called as rkt 1.30 did: one plugin that

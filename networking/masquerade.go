@@ -8,6 +8,7 @@ import "github.com/rkt/rkt/v2/networking/firewall"
 type recorder struct {
 	firewall.Backend
 	added *[]firewall.Masquerade
+	messages
 }
 
 // Add is what plugins call; forwarded ports do not come this way.
@@ -16,5 +17,8 @@ func (r recorder) Add(p firewall.Pod) error {
 		return err
 	}
 	*r.added = append(*r.added, p.Masquerades...)
+	for _, w := range r.Warnings() {
+		r.say("warning: %s", w)
+	}
 	return nil
 }

@@ -44,19 +44,22 @@ const (
 func Setup(ctx context.Context, r call.Request, stderr io.Writer) (call.Answer, error) {
 	s := &setup{Request: r, messages: messages{stderr, r.Debug}}
 	if err := s.choose(); err != nil {
-		return call.Answer{}, err
+		return call.Answer{}, errors.Join(err, netns.Unpin(s.NetNS))
 	}
-	unlock, err := s.open()
+	lock, err := s.open()
 	if err != nil {
-		return call.Answer{}, err
+		return call.Answer{}, errors.Join(err, netns.Unpin(s.NetNS))
 	}
-	defer unlock()
+	defer lock.release()
 	if err := s.record(); err != nil {
-		return call.Answer{}, errors.Join(err, s.rollBack())
+		return call.Answer{}, errors.Join(err, s.rollBack(ctx))
 	}
 	a, err := s.connect(ctx)
+	if err == nil {
+		err = ctx.Err() // nobody wants it any more
+	}
 	if err != nil {
-		return call.Answer{}, errors.Join(err, s.rollBack())
+		return call.Answer{}, errors.Join(err, s.rollBack(ctx))
 	}
 	return a, nil
 }
@@ -120,7 +123,7 @@ func (s *setup) choose() error {
 }
 
 // open makes ready what calls plugins, and keeps sweeps away.
-func (s *setup) open() (unlock func(), err error) {
+func (s *setup) open() (*netLock, error) {
 	data, err := dataDir()
 	if err != nil {
 		return nil, err
@@ -276,9 +279,6 @@ func (s *setup) add(ctx context.Context, i int) error {
 		}
 		capabilities["portMappings"] = list
 	}
-	if err := s.setDAD(n); err != nil {
-		return err
-	}
 	result, err := s.driver.add(ctx, n, info.IfName, capabilities)
 	if err != nil {
 		return err
@@ -287,6 +287,9 @@ func (s *setup) add(ctx context.Context, i int) error {
 		return err
 	}
 	s.results = append(s.results, result)
+	if err := s.finish(n, info.IfName, result); err != nil {
+		return err
+	}
 	return fill(info, result)
 }
 
@@ -397,18 +400,29 @@ func (s *setup) forward(pod firewall.Pod, a *call.Answer) error {
 		}
 	}
 	s.forwarded = pod.Forwards
+	if err := setHairpin(s.results[s.port]); err != nil {
+		return err
+	}
 	if err := s.state().write(poddir.NetState); err != nil {
 		return err
 	}
 	if err := s.rules.Add(pod); err != nil {
 		return fmt.Errorf("forward ports: %w", err)
 	}
+	s.warn()
 	return failpoint.Hit("net.ports-forwarded")
 }
 
+// warn passes on what the firewall could not do.
+func (s *setup) warn() {
+	for _, w := range s.rules.Warnings() {
+		s.say("warning: %s", w)
+	}
+}
+
 // rollBack takes back what was done so far, and the namespace with it.
-func (s *setup) rollBack() error {
-	ctx, cancel := context.WithTimeout(context.Background(), delPatience)
+func (s *setup) rollBack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), delPatience)
 	defer cancel()
 	err := s.tearDown(ctx, attachments(s.infos))
 	return errors.Join(err, netns.Unpin(s.NetNS))

@@ -34,6 +34,9 @@ type state struct {
 	Confs [][]byte          `json:"configurations,omitempty"` // of Nets
 }
 
+// errDamaged is the error of a file that has something else.
+var errDamaged = errors.New("not a record of networks")
+
 func (s *state) write(path string) error {
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -51,7 +54,7 @@ func readState(path string) (*state, error) {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() || st.Size() > maxState {
-		return nil, fmt.Errorf("%s: not a record of networks", path)
+		return nil, fmt.Errorf("%s: %w", path, errDamaged)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -59,7 +62,10 @@ func readState(path string) (*state, error) {
 	}
 	var s state
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w: %w", path, errDamaged, err)
+	}
+	if len(s.Confs) != len(s.Nets) {
+		return nil, fmt.Errorf("%s: %w", path, errDamaged)
 	}
 	return &s, nil
 }

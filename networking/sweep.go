@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/rkt/rkt/v2/networking/netconf"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/netns"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
@@ -28,17 +30,18 @@ import (
 // pods that are there as the valid attachments. The working directory has a
 // stage1 with plugins at the place where a pod has it.
 //
-// A pod that is being set up meanwhile is safe: set-ups and sweeps exclude each
-// other. While one runs there is nothing to sweep.
+// A pod that is being set up meanwhile is safe: who is gone is found out, and
+// plugins collect, while no set-up runs, or not this time. Set-ups need not wait
+// for the plugins of pods that are gone.
 func Sweep(ctx context.Context, data string, stderr io.Writer, debug bool) error {
-	unlock, err := lockNetworks(data, unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, fs.ErrNotExist) {
+	l, err := lockNetworks(data, unix.LOCK_EX|unix.LOCK_NB)
+	if isBusy(err) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer l.release()
 	registered, err := list(filepath.Join(data, poddir.NetPods))
 	if err != nil {
 		return err
@@ -47,38 +50,73 @@ func Sweep(ctx context.Context, data string, stderr io.Writer, debug bool) error
 	if err != nil {
 		return err
 	}
+	if err := l.lock(unix.LOCK_SH); err != nil {
+		return err
+	}
 	m := messages{stderr, debug}
+	errs := []error{sweepGone(ctx, data, registered, present, m)}
+	if err := l.lock(unix.LOCK_EX | unix.LOCK_NB); err != nil {
+		if !isBusy(err) {
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}
+	if present, err = podsIn(data); err == nil {
+		err = collect(ctx, data, present, m)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// sweepGone sweeps the registered pods that are not present.
+func sweepGone(ctx context.Context, data string, registered []string, present map[string]bool, m messages) error {
 	var errs []error
 	for _, name := range registered {
 		uuid, err := poddir.ParseUUID(name)
 		if err != nil || present[name] {
 			continue
 		}
+		if _, err := os.Lstat(registryFile(data, uuid)); errors.Is(err, fs.ErrNotExist) {
+			continue // its pod was deleted in order, by somebody else, just now
+		}
 		m.say("sweeping the networks of pod %s, which is gone", uuid)
 		errs = append(errs, sweepPod(ctx, data, uuid, m), failpoint.Hit("net.swept"))
 	}
-	errs = append(errs, collect(ctx, data, present, m))
 	return errors.Join(errs...)
 }
 
-// lockNetworks locks the networks of a data directory: shared for a set-up,
+// netLock is a lock on the networks of a data directory: shared for a set-up,
 // exclusive for a sweep.
-func lockNetworks(data string, how int) (unlock func(), err error) {
+type netLock struct{ dir *os.File }
+
+func lockNetworks(data string, how int) (*netLock, error) {
 	dir, err := os.Open(filepath.Join(data, poddir.NetData))
 	if err != nil {
 		return nil, err
 	}
+	l := &netLock{dir}
+	if err := l.lock(how); err != nil {
+		l.release()
+		return nil, err
+	}
+	return l, nil
+}
+
+// lock changes the kind of lock; if that fails there is none.
+func (l *netLock) lock(how int) error {
 	for {
-		err = unix.Flock(int(dir.Fd()), how)
+		err := unix.Flock(int(l.dir.Fd()), how)
+		if err == nil {
+			return nil
+		}
 		if !errors.Is(err, unix.EINTR) {
-			break
+			return &os.PathError{Op: "lock", Path: l.dir.Name(), Err: err}
 		}
 	}
-	if err != nil {
-		return nil, errors.Join(&os.PathError{Op: "lock", Path: dir.Name(), Err: err}, dir.Close())
-	}
-	return func() { _ = dir.Close() }, nil
 }
+
+func (l *netLock) release() { _ = l.dir.Close() }
+
+func isBusy(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
 
 func list(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -112,11 +150,13 @@ func podsIn(data string) (map[string]bool, error) {
 func sweepPod(ctx context.Context, data string, uuid poddir.UUID, m messages) error {
 	file := registryFile(data, uuid)
 	st, err := readState(file)
+	damaged := errors.Is(err, errDamaged)
+	if damaged {
+		m.say("%v: going by what is known without it", err)
+		st, err = &state{NetNS: netns.Path(uuid.String()), Plugins: []string{hostPlugins, ownPlugins, cniPlugins}}, nil
+	}
 	if err != nil {
 		return err
-	}
-	if len(st.Confs) != len(st.Nets) {
-		return fmt.Errorf("%s: damaged", file)
 	}
 	d, err := newDriver(uuid, data, st.Plugins, st.NetNS, m)
 	if err != nil {
@@ -126,31 +166,58 @@ func sweepPod(ctx context.Context, data string, uuid poddir.UUID, m messages) er
 	for i := range list {
 		list[i].conf = st.Confs[i]
 	}
+	if damaged {
+		if list, err = d.cached(); err != nil {
+			return err
+		}
+	}
 	if st.NetNS == netns.Path(uuid.String()) {
 		err = netns.Unpin(st.NetNS)
 	}
 	return errors.Join(err, d.tearDown(ctx, list))
 }
 
+// cached are the pod's attachments by libcni's results: those to networks of
+// CNI 0.4.0 and later that were added.
+func (d *driver) cached() (list []attachment, err error) {
+	all, err := d.cni.GetCachedAttachments(d.uuid.String())
+	for _, a := range all {
+		var args []string
+		for _, kv := range a.CniArgs {
+			args = append(args, kv[0]+"="+kv[1])
+		}
+		list = append(list, attachment{
+			Network: &netinfo.Network{Name: a.Network, ConfPath: a.Network + ".conflist", IfName: a.IfName, Args: strings.Join(args, ";")},
+			conf:    a.Config,
+		})
+	}
+	return list, err
+}
+
 // collect calls CNI GC for each network that a pod is known to be attached to.
 // Networks of CNI's own directory are left out: other runtimes have attachments
 // there that rkt does not know.
 func collect(ctx context.Context, data string, present map[string]bool, m messages) error {
+	ctx, cancel := context.WithTimeout(ctx, delPatience)
+	defer cancel()
 	rules, err := openRules()
 	if err != nil {
 		return err
 	}
-	plugins := []string{hostPlugins, ownPlugins}
-	cni := libcni.NewCNIConfigWithCacheDir(plugins, filepath.Join(data, poddir.NetData), newExec(rules, m))
-	all, err := cni.GetCachedAttachments("")
+	with := func(plugins []string) *libcni.CNIConfig {
+		return libcni.NewCNIConfigWithCacheDir(plugins, filepath.Join(data, poddir.NetData), newExec(rules, m))
+	}
+	all, err := with(nil).GetCachedAttachments("")
 	if err != nil || len(all) == 0 {
 		return err
 	}
 	foreign := netconf.Load([]netconf.Dir{{Path: cniConf, Kind: netconf.CNI}})
 	valid := map[string][]types.GCAttachment{}
 	configs := map[string][]byte{}
+	plugins := map[string][]string{}
 	for _, a := range all {
 		configs[a.Network] = a.Config
+		plugins[a.Network] = searchPath(data, a.ContainerID, plugins[a.Network])
 		if present[a.ContainerID] {
 			valid[a.Network] = append(valid[a.Network], types.GCAttachment{ContainerID: a.ContainerID, IfName: a.IfName})
 		}
@@ -162,11 +229,26 @@ func collect(ctx context.Context, data string, present map[string]bool, m messag
 		}
 		conf, err := libcni.NetworkConfFromBytes(configs[name])
 		if err == nil {
-			err = cni.GCNetworkList(ctx, conf, &libcni.GCArgs{ValidAttachments: valid[name]})
+			err = with(plugins[name]).GCNetworkList(ctx, conf, &libcni.GCArgs{ValidAttachments: valid[name]})
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("collect garbage of network %q: %w", name, plainError(err)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// searchPath is where the plugins of a pod are, by its record; without one it is
+// what is known so far, or where rkt has its own.
+func searchPath(data, id string, known []string) []string {
+	uuid, err := poddir.ParseUUID(id)
+	if err == nil {
+		if st, err := readState(registryFile(data, uuid)); err == nil && len(st.Plugins) > 0 {
+			return st.Plugins
+		}
+	}
+	if known == nil {
+		known = []string{hostPlugins, ownPlugins}
+	}
+	return known
 }

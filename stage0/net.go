@@ -100,9 +100,13 @@ func (g *collector) networkTree(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tried := map[string]bool{}
+	tried, left := map[string]bool{}, false
 	for _, e := range entries {
 		id, err := netinfo.RegisteredTree(filepath.Join(dir, e.Name()))
+		if errors.Is(err, os.ErrNotExist) { // since then torn down
+			continue
+		}
+		left = true
 		if err != nil || tried[id] {
 			continue
 		}
@@ -114,6 +118,9 @@ func (g *collector) networkTree(ctx context.Context) (string, error) {
 		if _, err := programIn(tree.Lowers[0], networkProgram); err == nil {
 			return tree.Lowers[0], nil
 		}
+	}
+	if !left {
+		return "", nil
 	}
 	return "", errors.New("no stage1 of the pods in " + dir + " is left; run any pod with a network, then gc again")
 }
@@ -153,4 +160,3 @@ func (g *collector) sweepWith(ctx context.Context, root string) (err error) {
 		return cmd.Run()
 	})
 }
-

@@ -36,7 +36,10 @@ func (r *start) pinNetNS() error {
 	if err := netns.Pin(path); err != nil {
 		return fmt.Errorf("failed to setup network: %w", err)
 	}
-	return failpoint.Hit("run.netns-pinned")
+	if err := failpoint.Hit("run.netns-pinned"); err != nil {
+		return errors.Join(err, netns.Unpin(path))
+	}
+	return nil
 }
 
 // unpinNetNS ends the network namespace of a pod that has ended. Its stage1 has

@@ -47,10 +47,13 @@ func quoted(s string) string {
 // quotes leaves a backslash alone with what it escapes.
 var quotes = strings.NewReplacer(`\\`, `\\`, `\"`, `\x22`, `'`, `\x27`)
 
-// nft prints comments in double quotes without escaping any in them, and could
-// not read what it printed; so in the comments of nf_tables they are single.
-func toNft(comment string) string   { return strings.ReplaceAll(comment, `"`, `'`) }
-func fromNft(comment string) string { return strings.ReplaceAll(comment, `'`, `"`) }
+// nftQuote is the quote in comments of nf_tables. A double one would do as
+// well for the kernel, but nft(8) prints it as it is and cannot read that again:
+// a saved "nft list ruleset" would not load.
+const nftQuote = `'`
+
+func toNft(comment string) string   { return strings.ReplaceAll(comment, `"`, nftQuote) }
+func fromNft(comment string) string { return strings.ReplaceAll(comment, nftQuote, `"`) }
 
 // wholeEscapes is the beginning of a quoted text, cut between characters.
 func wholeEscapes(q string, limit int) string {

@@ -4,7 +4,6 @@ package firewall
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -57,18 +56,24 @@ func lookPath(name string) (string, error) {
 
 // run runs a program in the calling thread's network namespace.
 func run(input, path string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), programTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.Command(path, args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL=C"}
 	cmd.Stdin = strings.NewReader(input)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	err := cmd.Start()
+	if err == nil {
+		// No context: taking rules back must not be cut off with what failed.
+		limit := time.AfterFunc(programTime, func() { _ = cmd.Process.Kill() })
+		err = cmd.Wait()
+		limit.Stop()
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w: %s", filepath.Base(path), err, strings.TrimSpace(stderr.String()))
 	}
-	return string(out), nil
+	return out.String(), nil
 }
 
 // read returns the rules of all tables, or of one.

@@ -203,7 +203,7 @@ func (s subnetEnv) ipam(conf object) json.RawMessage {
 		routes = append(routes, map[string]string{"dst": n.String()})
 	}
 	ipam["routes"] = routes
-	if dir := conf.object("ipam").text("dataDir"); dir != "" {
+	if dir := conf.ipam().text("dataDir"); dir != "" {
 		ipam["dataDir"] = dir
 	}
 	return encode(ipam)

@@ -135,7 +135,7 @@ func isDefault(dst string) bool {
 	return err == nil && p.Bits() == 0
 }
 
-func (o object) ipamType() string { return o.object("ipam").text("type") }
+func (o object) ipamType() string { return o.ipam().text("type") }
 
 // subnets are those of host-local, in the order of its ranges.
 func (o object) subnets() []rangeOf {
@@ -145,7 +145,7 @@ func (o object) subnets() []rangeOf {
 			subnets = append(subnets, rangeOf{subnet: p, gateway: r.text("gateway")})
 		}
 	}
-	ipam := o.object("ipam")
+	ipam := o.ipam()
 	add(ipam)
 	for _, set := range ipam.list("ranges") {
 		for _, raw := range list(set) {
@@ -176,7 +176,7 @@ func (o object) hasIPv6() bool {
 			return true
 		}
 	}
-	for _, raw := range o.object("ipam").list("addresses") {
+	for _, raw := range o.ipam().list("addresses") {
 		if a, _ := parseObject(raw); isIPv6(a.text("address")) {
 			return true
 		}
@@ -208,7 +208,7 @@ func (o object) checkDefaultGateway() error {
 	if !o.isTrue("isDefaultGateway") {
 		return nil
 	}
-	for _, raw := range o.object("ipam").list("routes") {
+	for _, raw := range o.ipam().list("routes") {
 		r, _ := parseObject(raw)
 		gw, err := netip.ParseAddr(r.text("gw"))
 		if err != nil || !isDefault(r.text("dst")) {

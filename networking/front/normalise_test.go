@@ -19,7 +19,8 @@ func TestNormalise(t *testing.T) {
 		in, want string
 	}{
 		{
-			"keys", facts{},
+			"keys",
+			facts{},
 			`{"cniversion":"1.0.0","Name":"n","IpMasq":true,"IsGateway":true,"My_Key":{"Name":1},"Ipam":{"Type":"host-local","Subnet":"10.0.0.0/8","Routes":[{"Dst":"0.0.0.0/0","GW":"10.0.0.1"}],"RANGES":[[{"SUBNET":"10.1.0.0/16"}]]}}`,
 			`{"cniVersion":"1.0.0","name":"n","ipMasq":true,"isGateway":true,"My_Key":{"Name":1},"ipam":{"type":"host-local","subnet":"10.0.0.0/8","routes":[{"dst":"0.0.0.0/0","gw":"10.0.0.1"}],"ranges":[[{"subnet":"10.1.0.0/16"}]]}}`,
 		},
@@ -28,7 +29,8 @@ func TestNormalise(t *testing.T) {
 		{"args object", facts{}, `{"cniVersion":"1.0.0","args":{"cni":{"ips":[]}}}`, `{"cniVersion":"1.0.0","args":{"cni":{"ips":[]}}}`},
 		{"no version", facts{}, `{"name":"n"}`, `{"cniVersion":"0.1.0","name":"n"}`},
 		{
-			"host bits", facts{},
+			"host bits",
+			facts{},
 			`{"cniVersion":"1.0.0","ipam":{"subnet":"11.11.3.1/24","ranges":[[{"subnet":"11.11.4.9/24"},{"subnet":"fd00::1/64"}],[{"subnet":"x"}]]}}`,
 			`{"cniVersion":"1.0.0","ipam":{"subnet":"11.11.3.0/24","ranges":[[{"subnet":"11.11.4.0/24"},{"subnet":"fd00::/64"}],[{"subnet":"x"}]]}}`,
 		},
@@ -42,7 +44,8 @@ func TestNormalise(t *testing.T) {
 			`{"cniVersion":"1.0.0","isDefaultGateway":true,"ipam":{"routes":[{"dst":"10.0.0.0/8"},{"dst":"0.0.0.0/0","gw":"10.0.0.1"}]}}`,
 		},
 		{
-			"default route of ptp", facts{plugin: "ptp"},
+			"default route of ptp",
+			facts{plugin: "ptp"},
 			`{"cniVersion":"1.0.0","isDefaultGateway":true,"ipam":{"routes":[{"dst":"0.0.0.0/0"}]}}`,
 			`{"cniVersion":"1.0.0","isDefaultGateway":true,"ipam":{"routes":[{"dst":"0.0.0.0/0"}]}}`,
 		},
@@ -52,7 +55,8 @@ func TestNormalise(t *testing.T) {
 			`{"cniVersion":"1.0.0","ipam":{"ranges":[[{"subnet":"10.0.0.0/8"}]],"routes":[{"dst":"0.0.0.0/0"}],"addresses":[{"address":"10.0.0.2/8"}]}}`,
 		},
 		{
-			"IPv6", facts{plugin: "ptp", ipv6: true},
+			"IPv6",
+			facts{plugin: "ptp", ipv6: true},
 			`{"cniVersion":"1.0.0","ipv6":"auto","ipam":{"ranges":[[{"subnet":"fd01::/64"}]],"routes":[{"dst":"::/0"}]}}`,
 			`{"cniVersion":"1.0.0","ipam":{"ranges":[[{"subnet":"fd01::/64"}]],"routes":[{"dst":"::/0"}]}}`,
 		},

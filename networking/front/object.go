@@ -76,9 +76,9 @@ func (o object) has(key string) bool {
 	return ok && string(value) != "null"
 }
 
-// object is the value of a key that is an object, an empty one for another value.
-func (o object) object(key string) object {
-	value, _ := parseObject(o[key])
+// ipam is the configuration of the IPAM plugin, empty if there is none.
+func (o object) ipam() object {
+	value, _ := parseObject(o["ipam"])
 	return value
 }
 

@@ -44,9 +44,9 @@ func (e Exec) run(ctx context.Context, path string, stdin []byte, environ []stri
 	var exit *exec.ExitError
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
-		return stdout.Bytes(), nil
+		return stdout.buf.Bytes(), nil
 	case errors.As(err, &exit):
-		return nil, diagnosis(stdout.Bytes(), exit)
+		return nil, diagnosis(stdout.buf.Bytes(), exit)
 	}
 	return nil, fmt.Errorf("execute plugin: %w", err)
 }
@@ -64,19 +64,20 @@ func diagnosis(stdout []byte, exit error) error {
 	return &e
 }
 
-// limited keeps what is written to it, up to a size.
+// limited keeps what is written to it, up to a size. The buffer is not embedded:
+// its ReadFrom would take everything.
 type limited struct {
-	bytes.Buffer
+	buf  bytes.Buffer
 	max  int
 	over bool
 }
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > l.max {
+	if l.buf.Len()+len(p) > l.max {
 		l.over = true
 		return len(p), nil
 	}
-	return l.Buffer.Write(p)
+	return l.buf.Write(p)
 }
 
 // through passes on what is written to it, up to a size.

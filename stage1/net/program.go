@@ -59,9 +59,6 @@ func setup(ctx context.Context) error {
 		return fmt.Errorf("request of the supervisor: %w", err)
 	}
 	a, err := networking.Setup(ctx, r, os.Stderr)
-	if err == nil {
-		err = ctx.Err() // the supervisor has gone, or does not want it any more
-	}
 	if err != nil {
 		a = call.Answer{Error: err.Error()}
 	}
@@ -78,4 +75,3 @@ func tearDown(ctx context.Context, argv []string) error {
 	}
 	return nil
 }
-

@@ -111,7 +111,7 @@ func (l *Lab) Links() []string {
 }
 
 func (l *Lab) checkRules() {
-	if rules := l.Rules(); strings.Contains(rules, `id: \"`) || strings.Contains(rules, `id: "`) {
+	if rules := l.Rules(); strings.Contains(rules, "id: ") {
 		l.t.Errorf("left behind: rules %s", rules)
 	}
 	for _, name := range l.Links() {

@@ -30,6 +30,8 @@ type network struct {
 	held  *hostport.Held // ports of the host, as long as this process lives
 	call  *call.Call     // nil without networks, and once its answer is known
 	got   call.Answer
+	// joined tells that the set-up is over. What there is then stays until gc.
+	joined bool
 }
 
 // parseNet decides what kind of network the pod has.
@@ -115,6 +117,7 @@ func (p *pod) holdPorts() (err error) {
 // joinNet waits for the networks, and takes over what they say.
 func (p *pod) joinNet() error {
 	n := &p.net
+	n.joined = true
 	if n.call == nil {
 		return nil
 	}
@@ -150,11 +153,20 @@ func (n *network) target(p hostport.Port, v6 bool) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(to, p.PodPort), to.IsValid()
 }
 
-// dropNet ends a set-up whose pod has failed meanwhile.
+// dropNet ends the networks of a pod that has failed before it joined them. The
+// namespace goes with them, also if the program had not yet begun, or was done:
+// then its plugins are told by gc.
 func (p *pod) dropNet() {
-	if c := p.net.call; c != nil {
-		p.net.call = nil
+	n := &p.net
+	if n.joined || n.netns == "" {
+		return
+	}
+	if c := n.call; c != nil {
+		n.call = nil
 		c.Abort()
+	}
+	if err := netns.Unpin(n.netns); err != nil {
+		say("%v", err)
 	}
 }
 
