@@ -254,11 +254,32 @@ func (d *driver) tearDown(ctx context.Context, list []attachment) error {
 	}
 	err := errors.Join(errs...)
 	if err == nil {
-		if err = os.Remove(registryFile(d.data, d.uuid)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
+		err = d.forget()
 	}
 	return errors.Join(err, failpoint.Hit("net.unregistered"))
+}
+
+// forget removes the records of a pod that has no networks any more. Libcni has
+// removed its own but for a network whose configuration was gone before.
+func (d *driver) forget() error {
+	dir := filepath.Join(d.data, poddir.NetData, "results")
+	names, err := list(dir)
+	if err != nil {
+		return err
+	}
+	files := []string{registryFile(d.data, d.uuid)}
+	for _, name := range names {
+		if strings.Contains(name, "-"+d.uuid.String()+"-") {
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	var errs []error
+	for _, file := range files {
+		if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func attachments(infos []netinfo.Network) (list []attachment) {

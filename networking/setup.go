@@ -199,6 +199,9 @@ func (s *setup) plan(i int) (netinfo.Network, error) {
 	if err != nil {
 		return netinfo.Network{}, fmt.Errorf("error adding network %q: %w", n.Name, err)
 	}
+	if _, err := cniArgs(n.Args); err != nil { // before there is a record that nobody could use
+		return netinfo.Network{}, fmt.Errorf("error adding network %q: %w", n.Name, err)
+	}
 	conf := filepath.Join(poddir.Net, n.RecordName)
 	if err := atomicfile.WriteNoSync(conf, n.Bytes, 0o644); err != nil {
 		return netinfo.Network{}, err

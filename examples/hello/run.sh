@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs the example: run.sh RKT BUILD-DIRECTORY. Needs root. Leaves nothing behind.
+# The environment variable PORT is the port of the host, 8080 without it.
 set -eu
 if [ "$(id -u)" != 0 ]; then
 	echo "run.sh: a pod needs root: sudo make run" >&2
 	exit 1
 fi
+port=${PORT:-8080}
 hello=$2/layout/rootfs/bin/hello image=$2/hello.aci
 work=$(mktemp -d "$2/run.XXXXXX")
 rkt=("$1" "--dir=$work/data" "--local-config=$work/etc" --insecure-options=image)
@@ -27,22 +29,22 @@ finish() {
 }
 trap finish EXIT
 
-say "rkt run --net=host $image &"
-"${rkt[@]}" run --uuid-file-save="$work/uuid" --net=host "$image" >"$work/out" 2>"$work/err" &
+say "rkt run --port=www:$port $image &"
+"${rkt[@]}" run --uuid-file-save="$work/uuid" --port="www:$port" "$image" >"$work/out" 2>"$work/err" &
 for ((i = 0; i < 300; i++)); do
-	line=$(head -n 1 "$work/out")
-	url=${line##*]: } # [seconds] app[pid]: what it has printed
-	if [ -n "$url" ] || ! kill -0 $! 2>/dev/null; then
+	line=$(head -n 1 "$work/out") # what the app has printed
+	if [ -n "$line" ] || ! kill -0 $! 2>/dev/null; then
 		break
 	fi
 	sleep 0.1
 done
 cat "$work/err" >&2
 printf '%s\n' "$line"
-if [ -z "$url" ]; then
+if [ -z "$line" ]; then
 	echo "run.sh: the server did not start" >&2
 	exit 1
 fi
+url=http://127.0.0.1:$port/
 show list
 say "hello -get $url"
 "$hello" -get "$url"

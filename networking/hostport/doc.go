@@ -20,5 +20,6 @@
 //
 //	held, err := hostport.Reserve(ports) // connections wait
 //	defer held.Close()
+//	err = held.Complete() // the networks are set up
 //	held.Serve(podAddress) // the pod is ready
 package hostport

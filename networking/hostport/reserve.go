@@ -19,6 +19,7 @@ import (
 type Held struct {
 	listeners []listener
 	files     []*os.File
+	later     []Port // on addresses that the host does not have yet
 
 	mu     sync.Mutex
 	closed bool
@@ -50,18 +51,37 @@ func (e *TakenError) Unwrap() error { return unix.EADDRINUSE }
 
 // Reserve holds ports, all of them or none. Where the kernel has no SCTP there is
 // nothing to hold for it. The error of a port that is in use is a *TakenError.
+// Ports on addresses that the host does not have are left to Complete: they may
+// come with the pod's network.
 func Reserve(ports []Port) (*Held, error) {
 	if err := Check(ports); err != nil {
 		return nil, err
 	}
 	h := &Held{}
 	for _, p := range ports {
-		if err := h.reserve(p); err != nil {
+		err := h.reserve(p)
+		if p.HostIP.IsValid() && errors.Is(err, unix.EADDRNOTAVAIL) {
+			h.later = append(h.later, p)
+			continue
+		}
+		if err != nil {
 			h.Close()
 			return nil, err
 		}
 	}
 	return h, nil
+}
+
+// Complete holds what Reserve could not, now that the networks are there. It is
+// called before Serve.
+func (h *Held) Complete() error {
+	for _, p := range h.later {
+		if err := h.reserve(p); err != nil {
+			return err
+		}
+	}
+	h.later = nil
+	return nil
 }
 
 func (h *Held) reserve(p Port) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -191,9 +192,28 @@ func TestReserveNoSuchAddress(t *testing.T) {
 		TCP: "port tcp 10.9.9.9:80: the host has no such address: cannot assign requested address",
 		UDP: "port udp 10.9.9.9:80: the host has no such address: cannot assign requested address",
 	} {
-		_, err := Reserve([]Port{port(proto, "10.9.9.9", 80)})
-		if got := text(err); got != want {
+		h := reserve(t, port(proto, "10.9.9.9", 80))
+		if got := text(h.Complete()); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestReserveLater: an address that comes after Reserve.
+func TestReserveLater(t *testing.T) {
+	if !inNetns(t) {
+		return
+	}
+	h := reserve(t, port(TCP, "10.9.9.9", 80), port(UDP, "10.9.9.9", 80))
+	if out, err := exec.Command("ip", "addr", "add", "10.9.9.9/32", "dev", "lo").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := h.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	for _, proto := range []string{TCP, UDP} {
+		if _, err := Reserve([]Port{port(proto, "10.9.9.9", 80)}); !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("%s is not held: %v", proto, err)
 		}
 	}
 }

@@ -131,6 +131,10 @@ func (p *pod) joinNet() error {
 		return err
 	}
 	if n.held != nil {
+		if err := n.held.Complete(); err != nil {
+			n.joined = false
+			return fmt.Errorf("failed to setup network: %w", err)
+		}
 		n.held.Serve(n.target)
 	}
 	if n.got.DNS == nil || p.call.ResolvMode != entrypoint.ModeDefault {

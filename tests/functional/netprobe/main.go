@@ -22,6 +22,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -140,6 +141,10 @@ func ask(args []string, out io.Writer) error {
 	}
 	end := time.Now().Add(*timeout)
 	c, err := net.DialTimeout(fs.Arg(0), fs.Arg(1), *timeout)
+	for errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(end) { // the server may be about to start
+		time.Sleep(100 * time.Millisecond)
+		c, err = net.DialTimeout(fs.Arg(0), fs.Arg(1), *timeout)
+	}
 	if err != nil {
 		return err
 	}
