@@ -115,7 +115,7 @@ func (d *driver) addPlain(ctx context.Context, n *netconf.Network, ifName string
 	if err != nil {
 		return nil, err
 	}
-	return invoke.ExecPluginWithResult(ctx, path, n.Bytes, d.args("ADD", ifName, n.Args), d.exec)
+	return invoke.ExecPluginWithResult(ctx, path, n.Bytes, plainArgs{d.args("ADD", ifName, n.Args)}, d.exec)
 }
 
 func (d *driver) addList(ctx context.Context, n *netconf.Network, ifName string, capabilities map[string]any) (types.Result, error) {
@@ -140,6 +140,14 @@ func (d *driver) args(command, ifName, args string) *invoke.Args {
 		Command: command, ContainerID: d.uuid.String(), NetNS: ns, IfName: ifName,
 		PluginArgsStr: args, Path: strings.Join(d.plugins, ":"),
 	}
+}
+
+// plainArgs are those of a plugin that is called as rkt 1.30 did.
+type plainArgs struct{ *invoke.Args }
+
+// AsEnv is the environment of the plugin.
+func (a plainArgs) AsEnv() []string {
+	return append(a.Args.AsEnv(), "CNI_VERSION=0.1.0")
 }
 
 func (d *driver) runtimeConf(ifName, args string) (*libcni.RuntimeConf, error) {
@@ -205,7 +213,7 @@ func (d *driver) del(ctx context.Context, a attachment) error {
 	defer cancel()
 	d.trace("teardown - executing net-plugin %s", n.Types[0])
 	if isPlain(n) {
-		err = invoke.ExecPluginWithoutResult(ctx, d.pluginOf(a.Network, n), n.Bytes, d.args("DEL", a.IfName, a.Args), d.exec)
+		err = invoke.ExecPluginWithoutResult(ctx, d.pluginOf(a.Network, n), n.Bytes, plainArgs{d.args("DEL", a.IfName, a.Args)}, d.exec)
 	} else {
 		err = d.delList(ctx, n, a.Network)
 	}
@@ -256,7 +264,16 @@ func (d *driver) tearDown(ctx context.Context, list []attachment) error {
 	if err == nil {
 		err = d.forget()
 	}
-	return errors.Join(err, failpoint.Hit("net.unregistered"))
+	return errors.Join(err, failpoint.Hit("net.unregistered"), d.tidy())
+}
+
+// tidy leaves nothing of the firewall's behind when the last pod has gone.
+func (d *driver) tidy() error {
+	ids, err := d.rules.IDs()
+	if err != nil || len(ids) > 0 {
+		return err
+	}
+	return d.rules.Tidy()
 }
 
 // forget removes the records of a pod that has no networks any more. Libcni has

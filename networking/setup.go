@@ -141,8 +141,12 @@ func (s *setup) open() (*netLock, error) {
 // 1.30 for networks of rkt's own directories.
 func (s *setup) pluginDirs() []string {
 	var dirs []string
-	for _, d := range slices.Backward(s.ConfigDirs) {
-		dirs = append(dirs, filepath.Join(d, confDir))
+	for i, d := range slices.Backward(s.ConfigDirs) {
+		dir := filepath.Join(d, confDir)
+		if st, err := os.Stat(dir); i < len(s.ConfigDirs)-1 && (err != nil || !st.IsDir()) {
+			continue // 1.30 has but the last one
+		}
+		dirs = append(dirs, dir)
 	}
 	dirs = append(dirs, hostPlugins, ownPlugins)
 	if slices.ContainsFunc(s.selected, func(n netconf.Network) bool { return n.Kind == netconf.CNI }) {

@@ -54,6 +54,8 @@ type Backend interface {
 	Missing(Pod) ([]string, error)
 	// IDs lists every ID that has rules, sorted.
 	IDs() ([]string, error)
+	// Tidy removes what all pods share, unless some ID has rules.
+	Tidy() error
 }
 
 // Open chooses nf_tables where the kernel has it, iptables otherwise. A

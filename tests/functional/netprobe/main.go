@@ -6,6 +6,9 @@
 //	netprobe ask [-t TIMEOUT] PROTO ADDRESS:PORT  print the answer
 //	netprobe show [FILE...]                       print interfaces, addresses, routes and files
 //
+// As a CNI plugin it writes down how it was called, in files beside itself, and
+// gives out 11.22.33.44; under the name "failing" it fails.
+//
 // PROTO is tcp or udp. Serve prints "ready" once it listens everywhere.
 package main
 
@@ -35,6 +38,8 @@ func main() {
 
 func run(args []string, out io.Writer) error {
 	switch {
+	case len(args) == 0 && os.Getenv("CNI_COMMAND") != "":
+		return plugin(os.Getenv("CNI_COMMAND"), out)
 	case len(args) > 2 && args[0] == "serve":
 		return serve(args[1], args[2:], out)
 	case len(args) > 2 && args[0] == "ask":
@@ -241,4 +246,24 @@ func addr6(s string) netip.Addr {
 	b, _ := hex.DecodeString(s)
 	a, _ := netip.AddrFromSlice(b)
 	return a
+}
+
+func plugin(command string, out io.Writer) error {
+	conf, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	env := strings.Join(os.Environ(), "\n") + "\n"
+	if err := errors.Join(os.WriteFile(os.Args[0]+"."+command, conf, 0o644), os.WriteFile(os.Args[0]+"."+command+".env", []byte(env), 0o644)); err != nil {
+		return err
+	}
+	if command != "ADD" {
+		return nil
+	}
+	if strings.HasSuffix(os.Args[0], "failing") {
+		_, _ = io.WriteString(out, `{"cniVersion": "0.1.0", "code": 107, "msg": "no luck", "details": "today"}`)
+		return errors.New("this goes to the log")
+	}
+	_, err = io.WriteString(out, `{"cniVersion": "0.1.0", "ip4": {"ip": "11.22.33.44/20", "gateway": "11.22.32.1"}}`)
+	return err
 }
