@@ -42,10 +42,7 @@ func Check(ctx context.Context, uuid poddir.UUID, stderr io.Writer, debug, repai
 	if err != nil {
 		return report, err
 	}
-	d, err := newDriver(uuid, data, st.Plugins, st.NetNS, messages{stderr, debug})
-	if err != nil {
-		return report, err
-	}
+	d := newDriver(uuid, data, st.Plugins, st.NetNS, messages{stderr, debug})
 	c := checker{driver: d, repair: repair, rules: st.Rules}
 	for i := range infos {
 		n, err := c.network(ctx, attachment{Network: &infos[i]})
@@ -147,7 +144,7 @@ func (c *checker) link(a attachment, s *entrypoint.NetState) error {
 		if err != nil {
 			return err
 		}
-		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+		addrs, err := addresses(l, netlink.FAMILY_ALL)
 		if err != nil {
 			return err
 		}
@@ -173,6 +170,12 @@ func (c *checker) plugins(ctx context.Context, n *netconf.Network, a attachment,
 	list, err := n.ConfList()
 	if err != nil || list.DisableCheck {
 		return err
+	}
+	if ok, err := version.GreaterThanOrEqualTo(n.CNIVersion, "1.1.0"); err == nil && ok {
+		if err := c.cni.GetStatusNetworkList(ctx, list); err != nil {
+			s.Missing = append(s.Missing, "a plugin that is ready: "+plainError(err).Error())
+			return nil
+		}
 	}
 	rt, err := c.runtimeConf(a.IfName, a.Args)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // packets to the pod leave by. The host has to have the address hostIP there,
 // or nothing can be forwarded.
 func deviceTowards(pod, hostIP netip.Addr) (string, error) {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := addresses(nil, netlink.FAMILY_V4)
 	if err != nil {
 		return "", fmt.Errorf("addresses of the host: %w", err)
 	}

@@ -51,18 +51,13 @@ type driver struct {
 	masquerades []firewall.Masquerade
 }
 
-func newDriver(uuid poddir.UUID, data string, plugins []string, ns string, m messages) (*driver, error) {
-	rules, err := openRules()
-	if err != nil {
-		return nil, err
-	}
+func newDriver(uuid poddir.UUID, data string, plugins []string, ns string, m messages) *driver {
+	rules := &rules{}
 	d := &driver{messages: m, uuid: uuid, data: data, netns: ns, plugins: plugins, rules: rules}
 	d.exec = newExec(recorder{rules, &d.masquerades, m}, m)
 	d.cni = libcni.NewCNIConfigWithCacheDir(plugins, filepath.Join(data, poddir.NetData), d.exec)
-	return d, nil
+	return d
 }
-
-func openRules() (firewall.Backend, error) { return firewall.Open() }
 
 func newExec(masquerader front.Masquerader, m messages) invoke.Exec {
 	return front.Exec{Masquerader: masquerader, Stderr: m.w}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/vishvananda/netlink"
@@ -25,7 +26,22 @@ func (d *driver) finish(n *netconf.Network, ifName string, r *types100.Result) e
 			return fmt.Errorf("proxy ARP: %w", err)
 		}
 	}
+	if !slices.ContainsFunc(r.IPs, func(ip *types100.IPConfig) bool { return ip.Address.IP.To4() == nil }) {
+		return nil
+	}
 	return eachHostLink(r, settle)
+}
+
+// addresses lists addresses, of one interface or of all. While others change
+// theirs the kernel may give an incomplete list, and says so.
+func addresses(l netlink.Link, family int) ([]netlink.Addr, error) {
+	const attempts = 100
+	var addrs []netlink.Addr
+	err := error(netlink.ErrDumpInterrupted)
+	for i := 0; i < attempts && errors.Is(err, netlink.ErrDumpInterrupted); i++ {
+		addrs, err = netlink.AddrList(l, family)
+	}
+	return addrs, err
 }
 
 // eachHostLink calls fn with each interface of a result that is on the host.
@@ -53,7 +69,7 @@ func eachHostLink(r *types100.Result, fn func(netlink.Link) error) error {
 // has got: until it is over, a second or two, the host does not answer for them,
 // and the first packets of the pod are lost.
 func settle(l netlink.Link) error {
-	addrs, err := netlink.AddrList(l, netlink.FAMILY_V6)
+	addrs, err := addresses(l, netlink.FAMILY_V6)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/rkt/rkt/v2/networking/call"
 	"github.com/rkt/rkt/v2/networking/firewall"
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/netns"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -122,9 +123,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.rules, err = openRules(); err != nil {
-		t.Fatal(err)
-	}
+	l.rules = &rules{}
 	// The host's end of the networks.
 	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "host0"}, PeerName: "host1"}
 	addr := &netlink.Addr{IPNet: ptr(ipNet(t, "10.1.2.1/24"))}
@@ -476,10 +475,12 @@ func TestSweep(t *testing.T) {
 				t.Fatal(err)
 			}
 			writeTo(t, filepath.Join(l.data, poddir.NetPods, "no-uuid"), "{}")
+			half := filepath.Join(l.data, poddir.NetPods, "."+gone.String()+".tmp-1")
+			writeTo(t, half, "{")
 			t.Chdir(t.TempDir())
 			before := slices.Concat(l.left(there), l.left(garbage))
 
-			lock, err := lockNetworks(l.data, unix.LOCK_SH)
+			setup, err := lock.TryTake(netDir(l.data), lock.Shared)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -487,7 +488,9 @@ func TestSweep(t *testing.T) {
 				t.Error(err)
 			}
 			l.wasCalled("a sweep during a set-up")
-			lock.release()
+			if err := setup.Close(); err != nil {
+				t.Fatal(err)
+			}
 
 			l.messages.Reset()
 			for range 2 {
@@ -516,6 +519,9 @@ func TestSweep(t *testing.T) {
 				t.Errorf("messages %q, want %q", &l.messages, text)
 			}
 			l.nothingLeft("sweep", gone)
+			if _, err := os.Stat(half); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a record that was not written to its end: %v", err)
+			}
 			if after := slices.Concat(l.left(there), l.left(garbage)); !slices.Equal(after, before) {
 				t.Errorf("there is %q of the pods that are there, before %q", after, before)
 			}
@@ -584,4 +590,43 @@ func TestSweepUnpinsItsOwnOnly(t *testing.T) {
 		t.Errorf("the namespace of a pod that is there is gone")
 	}
 	l.nothingLeft("sweep", uuid)
+}
+
+// TestSweepsAndSetupsExclude has neither begin while the other has the lock, and
+// a set-up that waits give up when nobody wants it any more.
+func TestSweepsAndSetupsExclude(t *testing.T) {
+	l := newLab(t)
+	l.network("10-a.conf", pluginConf{Name: "a", Hang: true})
+	uuid := l.pod()
+	if err := os.Mkdir(filepath.Join(l.data, poddir.NetData), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	sweep, err := lock.TryTake(netDir(l.data), lock.Exclusive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const while = 50 * time.Millisecond
+	try := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), while)
+		defer cancel()
+		_, err := l.setup(ctx, uuid, "a")
+		return err
+	}
+	if err := try(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	l.wasCalled("a set-up during a sweep")
+	l.nothingLeft("a set-up that has given up", uuid)
+	// While the sweep calls plugins of pods that are gone it lets set-ups begin.
+	if err := sweep.Try(lock.Shared); err != nil {
+		t.Fatal(err)
+	}
+	uuid = l.pod()
+	if err := try(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	l.wasCalled("a set-up", "ADD a eth0", "DEL a eth0")
+	if err := sweep.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/rkt/rkt/v2/networking/firewall"
 	"github.com/rkt/rkt/v2/networking/netconf"
 	"github.com/rkt/rkt/v2/pkg/netinfo"
-	"github.com/rkt/rkt/v2/pkg/poddir"
 )
 
 func TestCNIArgs(t *testing.T) {
@@ -273,47 +272,4 @@ func TestReadStateDamaged(t *testing.T) {
 	if st, err := readState(filepath.Join(dir, "none")); err != nil || !reflect.DeepEqual(st, &state{}) {
 		t.Errorf("without a file: %+v, %v", st, err)
 	}
-}
-
-func TestLock(t *testing.T) {
-	data := t.TempDir()
-	if _, err := lockNetworks(data, unix.LOCK_SH); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("without networks: %v", err)
-	}
-	if err := os.Mkdir(filepath.Join(data, poddir.NetData), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	take := func(how int) *netLock {
-		t.Helper()
-		l, err := lockNetworks(data, how|unix.LOCK_NB)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	busy := func(what string, how int) {
-		t.Helper()
-		if l, err := lockNetworks(data, how|unix.LOCK_NB); !isBusy(err) {
-			t.Errorf("%s: %v, %v", what, l, err)
-		}
-	}
-	one, two := take(unix.LOCK_SH), take(unix.LOCK_SH)
-	busy("a sweep during set-ups", unix.LOCK_EX)
-	one.release()
-	busy("a sweep during a set-up", unix.LOCK_EX)
-	two.release()
-	sweep := take(unix.LOCK_EX)
-	busy("a set-up during a sweep", unix.LOCK_SH)
-	busy("two sweeps", unix.LOCK_EX)
-	if err := sweep.lock(unix.LOCK_SH); err != nil {
-		t.Fatal(err)
-	}
-	busy("a sweep while another calls plugins", unix.LOCK_EX)
-	one = take(unix.LOCK_SH)
-	if err := sweep.lock(unix.LOCK_EX | unix.LOCK_NB); !isBusy(err) {
-		t.Errorf("a sweep is to exclude a set-up that runs: %v", err)
-	}
-	one.release()
-	take(unix.LOCK_EX).release() // the sweep has no lock any more
-	sweep.release()
 }

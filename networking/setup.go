@@ -15,13 +15,13 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/networking/call"
 	"github.com/rkt/rkt/v2/networking/firewall"
 	"github.com/rkt/rkt/v2/networking/netconf"
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/netns"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -46,11 +46,11 @@ func Setup(ctx context.Context, r call.Request, stderr io.Writer) (call.Answer, 
 	if err := s.choose(); err != nil {
 		return call.Answer{}, errors.Join(err, netns.Unpin(s.NetNS))
 	}
-	lock, err := s.open()
+	held, err := s.open(ctx)
 	if err != nil {
 		return call.Answer{}, errors.Join(err, netns.Unpin(s.NetNS))
 	}
-	defer lock.release()
+	defer func() { _ = held.Close() }()
 	if err := s.record(); err != nil {
 		return call.Answer{}, errors.Join(err, s.rollBack(ctx))
 	}
@@ -123,18 +123,16 @@ func (s *setup) choose() error {
 }
 
 // open makes ready what calls plugins, and keeps sweeps away.
-func (s *setup) open() (*netLock, error) {
+func (s *setup) open(ctx context.Context) (*lock.Lock, error) {
 	data, err := dataDir()
 	if err != nil {
 		return nil, err
 	}
-	if s.driver, err = newDriver(s.UUID, data, s.pluginDirs(), s.NetNS, s.messages); err != nil {
-		return nil, err
-	}
+	s.driver = newDriver(s.UUID, data, s.pluginDirs(), s.NetNS, s.messages)
 	if err := os.MkdirAll(filepath.Join(data, poddir.NetPods), 0o750); err != nil {
 		return nil, err
 	}
-	return lockNetworks(data, unix.LOCK_SH)
+	return lock.Take(ctx, netDir(data), lock.Shared)
 }
 
 // pluginDirs is the search path of plugins. Its first three are those of rkt

@@ -16,10 +16,10 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
-	"golang.org/x/sys/unix"
 
 	"github.com/rkt/rkt/v2/networking/netconf"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/netns"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -34,15 +34,15 @@ import (
 // plugins collect, while no set-up runs, or not this time. Set-ups need not wait
 // for the plugins of pods that are gone.
 func Sweep(ctx context.Context, data string, stderr io.Writer, debug bool) error {
-	l, err := lockNetworks(data, unix.LOCK_EX|unix.LOCK_NB)
-	if isBusy(err) || errors.Is(err, fs.ErrNotExist) {
+	l, err := lock.TryTake(netDir(data), lock.Exclusive)
+	if errors.Is(err, lock.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer l.release()
-	registered, err := list(filepath.Join(data, poddir.NetPods))
+	defer func() { _ = l.Close() }()
+	registered, err := registered(data)
 	if err != nil {
 		return err
 	}
@@ -50,16 +50,13 @@ func Sweep(ctx context.Context, data string, stderr io.Writer, debug bool) error
 	if err != nil {
 		return err
 	}
-	if err := l.lock(unix.LOCK_SH); err != nil {
-		return err
+	if err := l.Try(lock.Shared); err != nil {
+		return unlessLocked(err)
 	}
 	m := messages{stderr, debug}
 	errs := []error{sweepGone(ctx, data, registered, present, m)}
-	if err := l.lock(unix.LOCK_EX | unix.LOCK_NB); err != nil {
-		if !isBusy(err) {
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
+	if err := l.Try(lock.Exclusive); err != nil {
+		return errors.Join(append(errs, unlessLocked(err))...)
 	}
 	if present, err = podsIn(data); err == nil {
 		err = collect(ctx, data, present, m)
@@ -67,12 +64,34 @@ func Sweep(ctx context.Context, data string, stderr io.Writer, debug bool) error
 	return errors.Join(append(errs, err)...)
 }
 
+// unlessLocked is nil if somebody else has a lock: a sweep or a set-up.
+func unlessLocked(err error) error {
+	if errors.Is(err, lock.ErrLocked) {
+		return nil
+	}
+	return err
+}
+
+// registered are the pods that have a record. What a set-up that was killed was
+// writing is removed: now, none is.
+func registered(data string) (pods []poddir.UUID, err error) {
+	dir := filepath.Join(data, poddir.NetPods)
+	names, err := list(dir)
+	for _, name := range names {
+		if uuid, err := poddir.ParseUUID(name); err == nil && uuid.String() == name {
+			pods = append(pods, uuid)
+		} else if strings.HasPrefix(name, ".") {
+			_ = os.Remove(filepath.Join(dir, name)) // or the next time
+		}
+	}
+	return pods, err
+}
+
 // sweepGone sweeps the registered pods that are not present.
-func sweepGone(ctx context.Context, data string, registered []string, present map[string]bool, m messages) error {
+func sweepGone(ctx context.Context, data string, registered []poddir.UUID, present map[string]bool, m messages) error {
 	var errs []error
-	for _, name := range registered {
-		uuid, err := poddir.ParseUUID(name)
-		if err != nil || present[name] {
+	for _, uuid := range registered {
+		if present[uuid.String()] {
 			continue
 		}
 		if _, err := os.Lstat(registryFile(data, uuid)); errors.Is(err, fs.ErrNotExist) {
@@ -84,39 +103,9 @@ func sweepGone(ctx context.Context, data string, registered []string, present ma
 	return errors.Join(errs...)
 }
 
-// netLock is a lock on the networks of a data directory: shared for a set-up,
-// exclusive for a sweep.
-type netLock struct{ dir *os.File }
-
-func lockNetworks(data string, how int) (*netLock, error) {
-	dir, err := os.Open(filepath.Join(data, poddir.NetData))
-	if err != nil {
-		return nil, err
-	}
-	l := &netLock{dir}
-	if err := l.lock(how); err != nil {
-		l.release()
-		return nil, err
-	}
-	return l, nil
-}
-
-// lock changes the kind of lock; if that fails there is none.
-func (l *netLock) lock(how int) error {
-	for {
-		err := unix.Flock(int(l.dir.Fd()), how)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return &os.PathError{Op: "lock", Path: l.dir.Name(), Err: err}
-		}
-	}
-}
-
-func (l *netLock) release() { _ = l.dir.Close() }
-
-func isBusy(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
+// netDir is what is locked of a data directory: shared by a set-up, exclusively
+// by a sweep.
+func netDir(data string) string { return filepath.Join(data, poddir.NetData) }
 
 func list(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -158,10 +147,7 @@ func sweepPod(ctx context.Context, data string, uuid poddir.UUID, m messages) er
 	if err != nil {
 		return err
 	}
-	d, err := newDriver(uuid, data, st.Plugins, st.NetNS, m)
-	if err != nil {
-		return err
-	}
+	d := newDriver(uuid, data, st.Plugins, st.NetNS, m)
 	list := attachments(st.Nets)
 	for i := range list {
 		list[i].conf = st.Confs[i]
@@ -200,10 +186,7 @@ func (d *driver) cached() (list []attachment, err error) {
 func collect(ctx context.Context, data string, present map[string]bool, m messages) error {
 	ctx, cancel := context.WithTimeout(ctx, delPatience)
 	defer cancel()
-	rules, err := openRules()
-	if err != nil {
-		return err
-	}
+	rules := &rules{}
 	with := func(plugins []string) *libcni.CNIConfig {
 		return libcni.NewCNIConfigWithCacheDir(plugins, filepath.Join(data, poddir.NetData), newExec(rules, m))
 	}

@@ -39,10 +39,7 @@ func TearDown(ctx context.Context, uuid poddir.UUID, localConfig string, stderr 
 	if err != nil {
 		return err
 	}
-	d, err := newDriver(uuid, data, st.Plugins, st.NetNS, messages{stderr, debug})
-	if err != nil {
-		return err
-	}
+	d := newDriver(uuid, data, st.Plugins, st.NetNS, messages{stderr, debug})
 	return d.tearDown(ctx, attachments(infos))
 }
 

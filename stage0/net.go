@@ -16,6 +16,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
@@ -102,6 +103,9 @@ func (g *collector) networkTree(ctx context.Context) (string, error) {
 	}
 	tried, left := map[string]bool{}, false
 	for _, e := range entries {
+		if _, err := poddir.ParseUUID(e.Name()); err != nil { // one that is being written
+			continue
+		}
 		id, err := netinfo.RegisteredTree(filepath.Join(dir, e.Name()))
 		if errors.Is(err, os.ErrNotExist) { // since then torn down
 			continue
@@ -125,15 +129,36 @@ func (g *collector) networkTree(ctx context.Context) (string, error) {
 	return "", errors.New("no stage1 of the pods in " + dir + " is left; run any pod with a network, then gc again")
 }
 
+// scratch makes a directory that no other gc takes for trash.
+func scratch(tmp string) (dir string, held *lock.Lock, err error) {
+	const tries = 10
+	for range tries {
+		if dir, err = os.MkdirTemp(tmp, "net-"); err != nil {
+			return "", nil, err
+		}
+		// One may have taken it just now.
+		if held, err = lock.TryTake(dir, lock.Exclusive); err != nil {
+			continue
+		}
+		there, atErr := held.IsAt(dir)
+		if there {
+			return dir, held, nil
+		}
+		err = errors.Join(atErr, held.Close())
+	}
+	return "", nil, fmt.Errorf("directory to sweep networks from: %w", errors.Join(err, lock.ErrLocked))
+}
+
 func (g *collector) sweepWith(ctx context.Context, root string) (err error) {
 	tmp := filepath.Join(g.DataDir, poddir.Tmp)
 	if err := os.MkdirAll(tmp, 0o750); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(tmp, "net-")
+	dir, held, err := scratch(tmp)
 	if err != nil {
 		return err
 	}
+	defer func() { _ = held.Close() }()
 	target := filepath.Join(dir, poddir.Stage1Rootfs)
 	defer func() {
 		err = errors.Join(err, os.Remove(target), os.Remove(filepath.Dir(target)), os.Remove(dir))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command actool builds, changes, validates and unpacks App Container images.
+// Command actool builds, changes, validates, unpacks and finds App Container images.
 package main
 
 import (

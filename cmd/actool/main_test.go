@@ -23,6 +23,7 @@ func TestScript(t *testing.T) {
 		Dir:                "testdata/script",
 		UpdateScripts:      os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireUniqueNames: true,
+		Setup:              serveDiscovery,
 		Cmds:               map[string]func(*testscript.TestScript, bool, []string){"status": status},
 	})
 }

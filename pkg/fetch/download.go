@@ -26,23 +26,28 @@ type download struct {
 	client *http.Client
 	part   *partial
 	known  Remote
+	source source
+	verify *verifier // nil: not to be verified
 	// headLength is what HEAD said of the whole, -1 if it did not.
 	headLength int64
 }
 
 // download brings the archive at a URL. before is what was known of it when
 // the decision to download was made.
-func (r *run) download(ctx context.Context, rawURL string, before Remote) (appc.ImageID, error) {
-	u, err := url.Parse(rawURL)
+func (r *run) download(ctx context.Context, s source, before Remote) (appc.ImageID, error) {
+	u, err := url.Parse(s.url)
 	if err != nil {
 		return "", err
 	}
-	part, waited, err := r.lockPartial(ctx, rawURL)
+	if s.sigURL == "" {
+		s.sigURL = signatureURL(u)
+	}
+	part, waited, err := r.lockPartial(ctx, s.url)
 	if err != nil {
 		return "", err
 	}
 	defer part.close()
-	known, ok, err := r.Store.Remote(rawURL)
+	known, ok, err := r.Store.Remote(s.url)
 	if err != nil {
 		return "", err
 	}
@@ -55,13 +60,17 @@ func (r *run) download(ctx context.Context, rawURL string, before Remote) (appc.
 		}
 		return known.Key, nil
 	}
-	r.debug("fetching image from %s", rawURL)
 	tr := r.newTransport()
 	defer tr.CloseIdleConnections()
 	d := &download{
-		run: r, url: u, part: part, known: known,
+		run: r, url: u, part: part, known: known, source: s,
 		client: &http.Client{Transport: &headers{inner: r.watched(tr), userAgent: r.userAgent()}, CheckRedirect: checkRedirect},
 	}
+	if d.verify, err = d.verifier(ctx); err != nil {
+		d.keep()
+		return "", err
+	}
+	r.debug("fetching image from %s", s.url)
 	return d.transfer(ctx)
 }
 
@@ -237,9 +246,11 @@ func (d *download) receive(ctx context.Context, resp *http.Response) (appc.Image
 	defer bar.Done()
 	bar.Set(d.part.size)
 	in := &intake{part: d.part, body: bar.Reader(body), expected: total}
-	id, err := d.Store.ImportACI(ctx, io.MultiReader(d.part.received(), in), ImportOptions{
+	id, err := d.Store.ImportACI(ctx, d.verify.reader(io.MultiReader(d.part.received(), in)), ImportOptions{
+		Latest: d.source.latest,
+		Accept: d.verify.accepter(),
 		Remote: &Remote{
-			URL: d.url.String(), SigURL: signatureURL(d.url), ETag: resp.Header.Get("ETag"),
+			URL: d.url.String(), SigURL: d.source.sigURL, ETag: resp.Header.Get("ETag"),
 			MaxAge: maxAge(resp.Header), Downloaded: time.Now(),
 		},
 		Adopt: d.part.path,

@@ -14,6 +14,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
 	"github.com/rkt/rkt/v2/pkg/hint"
+	"github.com/rkt/rkt/v2/pkg/keystore"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 	"github.com/rkt/rkt/v2/pkg/progress"
 )
@@ -60,9 +61,15 @@ type Fetcher struct {
 	Store    Store
 	Insecure Insecure
 	Auth     Credentials // nil: none configured
-	Progress ProgressMode
-	Stderr   io.Writer // nil: silent
-	Debug    bool
+	// Keys are what signatures are verified with. With nil everything that has to be
+	// verified is refused.
+	Keys *keystore.Store
+	// TrustKeys, if set, is called before an image is fetched by name: it may look
+	// for keys of the name and ask the user to trust them. What it cannot do it says itself.
+	TrustKeys func(ctx context.Context, name appc.Identifier)
+	Progress  ProgressMode
+	Stderr    io.Writer // nil: silent
+	Debug     bool
 	// Display, if set, is used in place of one made of Progress and Stderr. A
 	// program that writes other messages while images are fetched makes one and writes through it.
 	Display *progress.Display
@@ -84,8 +91,8 @@ type Fetcher struct {
 type ImageOptions struct {
 	// Policy is New if empty.
 	Policy Policy
-	// Signature is the file of --signature. As there is no verification yet, it
-	// changes nothing: the image is either not to be verified or refused.
+	// Signature is the file of --signature; empty means that the signature is
+	// where the image is. It is of the image itself, not of its dependencies.
 	Signature string
 	// NoDeps leaves the image's dependencies alone.
 	NoDeps bool
@@ -193,7 +200,7 @@ func (r *run) fetch(ctx context.Context, image string, point distribution.Point)
 		return r.byName(p, image)
 	case distribution.ACIArchive:
 		if path, ok := p.File(); ok {
-			return r.fromFile(ctx, path)
+			return r.fromFile(ctx, path, r.o.Signature)
 		}
 		return r.fromURL(ctx, p.URL)
 	case distribution.Docker:
@@ -212,13 +219,13 @@ func (r *run) fetch(ctx context.Context, image string, point distribution.Point)
 const tail = "either image was not found in the store or store was disabled and " +
 	"fetching from remote yielded nothing or it was disabled"
 
-// allowUnsigned is called before anything is read from outside the store.
+// allowUnsigned is called before anything is read from outside the store, for
+// images whose form has no signature that could be verified.
 func (r *run) allowUnsigned(what string) error {
-	if r.Insecure.Image || r.o.Trusted {
+	if !r.mustVerify() {
 		return nil
 	}
-	return hint.With(fmt.Errorf("cannot verify the signature of %s: this version of rkt does not check "+
-		"image signatures yet (try --insecure-options=image)", what), unsignedHint)
+	return hint.With(fmt.Errorf("signature verification is not supported for %s (try --insecure-options=image)", what), unsignedHint)
 }
 
 const unsignedHint = "if you trust where the image comes from, accept it unverified with --insecure-options=image"

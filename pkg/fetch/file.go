@@ -14,19 +14,31 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 )
 
-// fromFile imports a local archive, afresh each time.
-func (r *run) fromFile(ctx context.Context, path string) (appc.ImageID, error) {
+// fromFile imports a local archive, afresh each time. signature is a file, or
+// empty for the one beside the archive.
+func (r *run) fromFile(ctx context.Context, path, signature string) (appc.ImageID, error) {
 	r.debug("using image from file %s", path)
-	if err := r.allowUnsigned(path); err != nil {
-		return "", err
+	var v *verifier
+	if r.mustVerify() {
+		if signature == "" {
+			signature = signatureFile(path)
+		}
+		var err error
+		if v, err = r.verifierOfFile(signature); err != nil {
+			return "", err
+		}
 	}
 	f, err := openRegular(path)
 	if err != nil {
 		return "", fmt.Errorf("error opening ACI file: %w", err)
 	}
 	defer f.Close()
-	id, err := r.Store.ImportACI(ctx, until(ctx, f), ImportOptions{})
-	if err != nil {
+	id, err := r.Store.ImportACI(ctx, v.reader(until(ctx, f)), ImportOptions{Accept: v.accepter()})
+	var refused *verifyError
+	switch {
+	case errors.As(err, &refused):
+		return "", err // says which image
+	case err != nil:
 		return "", fmt.Errorf("import %s: %w", path, err)
 	}
 	return id, nil

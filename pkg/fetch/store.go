@@ -81,6 +81,16 @@ type ImportOptions struct {
 	Adopt string
 	// WantID, if set, is the only image ID that is accepted.
 	WantID appc.ImageID
+	// Accept, if set, is asked once all of the archive was read and before
+	// anything of it is kept. What it returns is remembered of the image.
+	Accept func(*appc.ImageManifest) (*Verification, error)
+}
+
+// Verification is the signature that made an image acceptable.
+type Verification struct {
+	Fingerprint string // of the primary key, lower-case hex
+	Prefix      string // that the key is trusted for; empty for a root key
+	Signed      time.Time
 }
 
 // OCIImage is a layered image whose layers are all in the store.

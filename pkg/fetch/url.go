@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/distribution"
 )
 
 // fromURL brings an archive from a web server.
@@ -21,9 +22,6 @@ func (r *run) fromURL(ctx context.Context, rawURL string) (appc.ImageID, error) 
 	if err != nil {
 		return "", fmt.Errorf("image from URL %q: %w", rawURL, err)
 	}
-	if !ok {
-		known = Remote{}
-	}
 	if r.o.Policy != Update && ok {
 		r.debug("using image from local store for url %s", rawURL)
 		return known.Key, nil
@@ -31,17 +29,50 @@ func (r *run) fromURL(ctx context.Context, rawURL string) (appc.ImageID, error) 
 	if r.o.Policy == Never {
 		return "", fmt.Errorf("unable to fetch image from URL %q: %s", rawURL, tail)
 	}
-	r.debug("remote fetching from URL %q", rawURL)
+	return r.fromSource(ctx, source{url: rawURL, signature: r.o.Signature})
+}
+
+// source is one archive on a web server.
+type source struct {
+	url string
+	// sigURL is where its signature is; empty means beside it.
+	sigURL string
+	// signature is the file of --signature, which is used instead of sigURL.
+	signature string
+	// latest says that the image was asked for without a version.
+	latest bool
+	// want, if not nil, is the name and all labels the image has to have.
+	want *distribution.Appc
+}
+
+// fromSource brings an archive and remembers it, unless what is remembered is
+// still fresh.
+func (r *run) fromSource(ctx context.Context, s source) (appc.ImageID, error) {
+	r.debug("remote fetching from URL %q", s.url)
+	known, ok, err := r.Store.Remote(s.url)
+	if err != nil {
+		return "", fmt.Errorf("image from URL %q: %w", s.url, err)
+	}
+	if !ok {
+		known = Remote{}
+	}
 	if ok && isFresh(known, time.Now()) {
-		r.debug("image for %s isn't expired, not fetching.", rawURL)
+		r.debug("image for %s isn't expired, not fetching.", s.url)
 		return known.Key, nil
 	}
-	if err := r.allowUnsigned(fmt.Sprintf("the image at URL %q", rawURL)); err != nil {
-		return "", err
+	if r.mustVerify() && r.Insecure.TLS {
+		r.message("warning: TLS verification has been disabled")
 	}
-	id, err := r.download(ctx, rawURL, known)
-	if err != nil {
-		return "", fmt.Errorf("error downloading ACI: %s: %w", rawURL, err)
+	if r.mustVerify() && s.want != nil && r.TrustKeys != nil {
+		r.TrustKeys(ctx, s.want.Name)
+	}
+	id, err := r.download(ctx, s, known)
+	var refused *verifyError
+	switch {
+	case errors.As(err, &refused):
+		return "", err // says what is wrong
+	case err != nil:
+		return "", fmt.Errorf("error downloading ACI: %s: %w", s.url, err)
 	}
 	return id, nil
 }
@@ -93,7 +124,7 @@ func seconds(s string) time.Duration {
 // signatureURL is where the signature of the archive at u is.
 func signatureURL(u *url.URL) string {
 	s := *u
-	s.Path = strings.TrimSuffix(u.Path, ".aci") + ".aci.asc"
+	s.Path = signatureFile(u.Path)
 	s.RawPath = ""
 	return s.String()
 }

@@ -33,6 +33,9 @@ type ImportOptions struct {
 	Adopt string
 	// WantID is the full ID, key or abbreviation the archive must have.
 	WantID appc.ImageID
+	// Accept, if set, is asked once all of the archive was read and before anything
+	// of it is kept. What it returns is recorded with the image.
+	Accept func(*appc.ImageManifest) (*Verification, error)
 }
 
 // IDError tells that an archive is not the image it should be.
@@ -69,6 +72,7 @@ type aciImport struct {
 	data     []byte // manifest, canonical
 	size     int64
 	res      *layer.Result
+	verified *Verification
 }
 
 func (im *aciImport) run(ctx context.Context, r io.Reader) (appc.ImageID, error) {
@@ -82,6 +86,11 @@ func (im *aciImport) run(ctx context.Context, r io.Reader) (appc.ImageID, error)
 	}
 	if w := im.o.WantID; w != "" && !hasID(im.id, w) {
 		return "", &IDError{Got: im.id, Want: w}
+	}
+	if im.o.Accept != nil {
+		if im.verified, err = im.o.Accept(im.manifest); err != nil {
+			return "", err
+		}
 	}
 	// Trees with dependencies are rendered from all their images.
 	if im.draft != nil && (len(im.manifest.Dependencies) > 0 || len(im.manifest.PathWhitelist) > 0) {
@@ -223,6 +232,9 @@ func (s *Store) commit(ctx context.Context, im *aciImport) error {
 		rec = &Record{Version: recordVersion, Kind: ACI}
 	}
 	rec.ID, rec.Name, rec.Labels, rec.Size = im.id, im.manifest.Name, im.manifest.Labels, im.size
+	if im.verified != nil {
+		rec.Verified = im.verified // by an earlier import stays: it is the same image
+	}
 	if im.draft != nil && rec.Kind == ACI {
 		if err := im.draft.Seal(ctx, Tree{Image: key, Manifest: im.data}, im.res); err != nil {
 			return err

@@ -54,6 +54,16 @@ type Record struct {
 	ConfigDigest   string             `json:"configDigest,omitempty"`
 
 	Remotes []RemoteRecord `json:"remotes,omitempty"`
+
+	// Verified is the signature that was good when the image was imported; nil if none was asked for.
+	Verified *Verification `json:"verified,omitempty"`
+}
+
+// Verification is a signature of the archive that was accepted.
+type Verification struct {
+	Fingerprint string    `json:"fingerprint"`      // of the primary key, lower-case hex
+	Prefix      string    `json:"prefix,omitempty"` // that the key is trusted for; empty for a root key
+	Signed      time.Time `json:"signed"`
 }
 
 // RemoteRecord is where an image came from and how fresh that knowledge is.

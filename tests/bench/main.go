@@ -61,6 +61,7 @@ func benchmarks() []benchmark {
 		{"sizes", sizes},
 		{"fly", runFly},
 		{"coreos", runCoreos},
+		{"network", runNetwork},
 		{"phases", phasesOfRun},
 		{"idle", idlePods},
 		{"pull", pull},

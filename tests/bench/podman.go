@@ -59,9 +59,13 @@ func (b *bench) newPodman(tree string) *podman {
 	return nil
 }
 
-// run is the command that runs a container of the image.
+// run is the command that runs a container of the image, without a network unless
+// a flag gives it one.
 func (p *podman) run(flags ...string) *exec.Cmd {
-	args := slices.Concat([]string{"--cgroup-manager=cgroupfs", "--runtime=" + p.runtime, "run", "--rm", "--network=none"}, p.limits, flags, []string{podmanImage, "/bin/true"})
+	if !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--network=") }) {
+		flags = append([]string{"--network=none"}, flags...)
+	}
+	args := slices.Concat([]string{"--cgroup-manager=cgroupfs", "--runtime=" + p.runtime, "run", "--rm"}, p.limits, flags, []string{podmanImage, "/bin/true"})
 	return p.b.podman(podmanDriverName, p.root, args...)
 }
 

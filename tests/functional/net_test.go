@@ -93,6 +93,18 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
+// waitExists waits until there is a file.
+func waitExists(t *testing.T, path string) {
+	t.Helper()
+	for range 600 {
+		if exists(path) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("no %s", path)
+}
+
 // netPod is a pod that serves.
 type netPod struct {
 	*harness.Proc
@@ -221,7 +233,7 @@ func (l *netLab) serve(ns, name string, where ...string) (stop func()) {
 }
 
 // background runs a program on a host of the lab until the test ends or stop is
-// called, and waits until it has printed a line with the text.
+// called, and waits until it has printed a line with the text, if that is given.
 func (l *netLab) background(ns, text, program string, args ...string) (stop func()) {
 	l.t.Helper()
 	cmd := exec.Command("nsenter", append([]string{"--net=/run/netns/" + ns, program}, args...)...)
@@ -242,7 +254,7 @@ func (l *netLab) background(ns, text, program string, args ...string) (stop func
 	l.t.Cleanup(stop)
 	var said strings.Builder
 	s := bufio.NewScanner(r)
-	for s.Scan() {
+	for text == "" || s.Scan() {
 		said.WriteString(s.Text() + "\n")
 		if strings.Contains(s.Text(), text) {
 			go func() {

@@ -203,8 +203,8 @@ func netPoints(t *testing.T) (names []string) {
 	return slices.Compact(names)
 }
 
-// slowPlugin is a plugin that hangs in ADD: it writes its process ID to the file
-// that the configuration names, and sleeps. DEL leaves another file there.
+// slowPlugin is a plugin that hangs in the command that FILE.hang names: it
+// writes its process ID to FILE, and sleeps. DEL leaves FILE.del.
 const slowPlugin = `package main
 
 import (
@@ -219,11 +219,15 @@ func main() {
 		File string
 	}
 	_ = json.NewDecoder(os.Stdin).Decode(&conf)
-	switch os.Getenv("CNI_COMMAND") {
-	case "ADD":
+	command := os.Getenv("CNI_COMMAND")
+	if hang, _ := os.ReadFile(conf.File + ".hang"); string(hang) == command {
 		_ = os.WriteFile(conf.File+".new", []byte(strconv.Itoa(os.Getpid())), 0o600)
 		_ = os.Rename(conf.File+".new", conf.File)
 		time.Sleep(time.Hour)
+	}
+	switch command {
+	case "ADD":
+		_, _ = os.Stdout.WriteString("{\"cniVersion\":\"1.0.0\"}")
 	case "DEL":
 		_ = os.WriteFile(conf.File+".del", nil, 0o600)
 	case "VERSION":
@@ -251,6 +255,14 @@ func (n *netPods) slowNet() string {
 	return file
 }
 
+// hangIn has the plugin hang in a command from now on, or in none.
+func hangIn(t *testing.T, plugin, command string) {
+	t.Helper()
+	if err := os.WriteFile(plugin+".hang", []byte(command), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // build makes a static program.
 func build(t *testing.T, source, to string) {
 	t.Helper()
@@ -265,12 +277,12 @@ func build(t *testing.T, source, to string) {
 	}
 }
 
-// below are the processes whose working directory is that of a pod of the host:
+// below are the processes of that name that work in the host's data directory:
 // the program that sets networks up, and its plugins.
 func (n *netPods) below(program string) (pids []int) {
 	for _, pid := range harness.PIDs() {
 		cwd, err := os.Readlink(procFile(pid, "cwd"))
-		if err != nil || !strings.HasPrefix(cwd, filepath.Join(n.Dir, "pods")+"/") {
+		if err != nil || !strings.HasPrefix(cwd, n.Dir+"/") {
 			continue
 		}
 		cmd, _ := os.ReadFile(procFile(pid, "cmdline"))

@@ -27,6 +27,7 @@ func TestKillWhileNetworksAreMade(t *testing.T) {
 	const bounded = 10 * time.Second
 	n := newNetPods(t, false)
 	plugin := n.slowNet()
+	hangIn(t, plugin, "ADD")
 	for _, c := range []struct {
 		name, victim string
 		signal       syscall.Signal
@@ -45,13 +46,12 @@ func TestKillWhileNetworksAreMade(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := n.of(t)
-			for _, file := range []string{plugin, plugin + ".del"} {
-				_ = os.Remove(file)
-			}
+			_ = os.Remove(plugin)
+			_ = os.Remove(plugin + ".del")
 			const port = 8010
 			args := n.run(port, script)
 			args[1] = "--net=default,slow"
-			proc := n.pods.start(args...)
+			proc := n.start(args...)
 			if !harness.WaitFor(harness.Timeout, func() bool { _, err := os.Stat(plugin); return err == nil || proc.Ended() }) || proc.Ended() {
 				t.Fatalf("the plugin was not called: %s", proc.Wait())
 			}
@@ -174,9 +174,10 @@ func TestNetworksBesideOneThatHangs(t *testing.T) {
 	n := newNetPods(t, false)
 	gone := n.gone(other)
 	plugin := n.slowNet()
+	hangIn(t, plugin, "ADD")
 	args := n.run(port, script)
 	args[1] = "--net=default,slow"
-	hangs := n.pods.start(args...)
+	hangs := n.start(args...)
 	if !harness.WaitFor(harness.Timeout, func() bool { _, err := os.Stat(plugin); return err == nil || hangs.Ended() }) || hangs.Ended() {
 		t.Fatalf("the plugin was not called: %s", hangs.Wait())
 	}
@@ -192,4 +193,72 @@ func TestNetworksBesideOneThatHangs(t *testing.T) {
 	hangs.Wait()
 	harness.WaitFor(bounded, func() bool { return len(n.below("")) == 0 })
 	n.swept("a set-up that hung", gone, hangs.UUID)
+}
+
+// TestKillWhileNetworksAreTakenDown kills those who take part in the deletion of
+// a pod while a plugin hangs. The next gc has nothing to wait for.
+func TestKillWhileNetworksAreTakenDown(t *testing.T) {
+	const port = 8015
+	const bounded = 10 * time.Second
+	n := newNetPods(t, false)
+	plugin := n.slowNet()
+	for _, c := range []struct {
+		name, victim string
+		signal       syscall.Signal
+		command      string // that is killed
+	}{
+		{"SIGKILL of the plugin", "slow", unix.SIGKILL, "gc"},
+		{"SIGTERM to net", "net", unix.SIGTERM, "gc"},
+		{"SIGKILL of net", "net", unix.SIGKILL, "rm"},
+		{"SIGKILL of rkt gc", "", unix.SIGKILL, "gc"},
+		{"SIGTERM to rkt gc", "", unix.SIGTERM, "gc"},
+		{"SIGKILL of rkt rm", "", unix.SIGKILL, "rm"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := n.of(t)
+			args := n.run(port, script)
+			args[1] = "--net=default,slow"
+			n.OK(args...)
+			uuids := n.Pods()
+			_ = os.Remove(plugin)
+			hangIn(t, plugin, "DEL")
+			args = []string{"gc", "--grace-period=0s"}
+			if c.command == "rm" {
+				args = append([]string{"rm"}, uuids...)
+			}
+			proc := n.Start(args...)
+			if !harness.WaitFor(harness.Timeout, func() bool { _, err := os.Stat(plugin); return err == nil || proc.Ended() }) || proc.Ended() {
+				t.Fatalf("the plugin was not called: %s", proc.Wait())
+			}
+			pid := proc.Cmd.Process.Pid
+			if c.victim != "" {
+				pids := n.below(c.victim)
+				if len(pids) != 1 {
+					t.Fatalf("%s is %v", c.victim, pids)
+				}
+				pid = pids[0]
+			}
+			hung := n.below("slow")
+			hangIn(t, plugin, "") // gc may call it again at once
+			if err := unix.Kill(pid, c.signal); err != nil {
+				t.Fatal(err)
+			}
+			if !harness.WaitFor(bounded, proc.Ended) {
+				t.Errorf("%s after %s it has not ended", bounded, c.name)
+			}
+			if r := n.Run("gc", "--grace-period=0s"); r.Status != 0 || r.Took > bounded {
+				t.Errorf("gc after %s: %s", c.name, r)
+			}
+			// Whoever has lost its caller goes on when the plugin ends, and finds
+			// nothing to do any more.
+			for _, pid := range hung {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+			if !harness.WaitFor(bounded, func() bool { return len(n.below("")) == 0 }) {
+				t.Errorf("%s after %s and the end of the plugin there are still %v", bounded, c.name, n.below(""))
+			}
+			n.swept(c.name, uuids...)
+			n.works(c.name, port)
+		})
+	}
 }

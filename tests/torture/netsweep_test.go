@@ -191,3 +191,28 @@ func TestSweepWithoutStage1(t *testing.T) {
 	n.works("the sweep that had no stage1", port)
 	n.swept("a sweep", uuid)
 }
+
+// TestSweepsAtOnce runs several gc at once that also take away what lies in
+// DATA/tmp, while there is always something to sweep.
+func TestSweepsAtOnce(t *testing.T) {
+	const collectors = 3
+	n := newNetPods(t, false)
+	var uuids []string
+	for range pick(5, 50) {
+		n.OK(n.run(0, "true")...)
+		for _, uuid := range n.Pods() {
+			n.removeDir(uuid)
+			uuids = append(uuids, uuid)
+		}
+		var wg sync.WaitGroup
+		for range collectors {
+			wg.Go(func() {
+				if r := n.Run("gc", "--grace-period=0s"); r.Status != 0 || strings.Contains(r.Stderr, "problem") {
+					t.Errorf("%s", r)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	n.swept("sweeps at once", uuids...)
+}

@@ -76,8 +76,29 @@ func awaitLock() error {
 	}
 }
 
+// awaitSupervisor reads who supervises the pod. A pod that has just been
+// started says so some milliseconds later.
+func awaitSupervisor() ([]byte, error) {
+	for end := time.Now().Add(patience); ; time.Sleep(pace) {
+		data, err := os.ReadFile(poddir.Supervisor)
+		if !errors.Is(err, fs.ErrNotExist) || time.Now().After(end) || lockIsFree() {
+			return data, err
+		}
+	}
+}
+
+// lockIsFree tells whether nothing of the pod runs.
+func lockIsFree() bool {
+	dir, err := os.Open(".")
+	if err != nil {
+		return true
+	}
+	defer func() { _ = dir.Close() }()
+	return unix.Flock(int(dir.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
+}
+
 func signalSupervisor(sig unix.Signal) error {
-	data, err := os.ReadFile(poddir.Supervisor)
+	data, err := awaitSupervisor()
 	if err != nil {
 		return err
 	}

@@ -115,10 +115,7 @@ func load(argv []string) (*pod, error) {
 	if p.flavor, err = p.s1.Readlink("flavor"); err != nil {
 		return p, fmt.Errorf("flavor of stage1: %w", err)
 	}
-	if err := p.loadManifests(); err != nil {
-		return p, err
-	}
-	return p, p.startNet()
+	return p, p.loadManifests()
 }
 
 func (p *pod) parseUsers() error {
@@ -229,6 +226,9 @@ func (p *pod) prepare() error {
 		return err
 	}
 	if err := failpoint.Hit("stage1.supervisor-written"); err != nil {
+		return err
+	}
+	if err := p.startNet(); err != nil {
 		return err
 	}
 	if err := p.makeCgroup(); err != nil {

@@ -52,9 +52,16 @@ func (s fetchStore) RefreshRemote(r fetch.Remote) error {
 }
 
 func (s fetchStore) ImportACI(ctx context.Context, r io.Reader, o fetch.ImportOptions) (appc.ImageID, error) {
-	return s.Store.ImportACI(ctx, r, imagestore.ImportOptions{
+	so := imagestore.ImportOptions{
 		Latest: o.Latest, Remote: (*imagestore.Remote)(o.Remote), Adopt: o.Adopt, WantID: o.WantID,
-	})
+	}
+	if o.Accept != nil {
+		so.Accept = func(m *appc.ImageManifest) (*imagestore.Verification, error) {
+			v, err := o.Accept(m)
+			return (*imagestore.Verification)(v), err
+		}
+	}
+	return s.Store.ImportACI(ctx, r, so)
 }
 
 func (s fetchStore) BeginOCI(ctx context.Context) (fetch.OCIImport, error) {
