@@ -159,7 +159,7 @@ func (c *checker) link(a attachment, s *entrypoint.NetState) error {
 
 // repairable are the plugins that set rules only: their ADD may be repeated.
 func repairable(name string) bool {
-	return name == "portmap" || name == "firewall" || name == "bandwidth"
+	return name == "portmap" || name == "firewall"
 }
 
 // plugins asks the plugins themselves (CNI CHECK).

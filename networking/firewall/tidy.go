@@ -41,7 +41,7 @@ func (n *nft) Tidy() error {
 		for i := len(there) - 1; i >= 0; i-- {
 			b.add(unix.NFT_MSG_DELCHAIN, unix.NLM_F_NONREC, attrString(unix.NFTA_CHAIN_TABLE, n.table), attrString(unix.NFTA_CHAIN_NAME, there[i].Name))
 		}
-		b.add(unix.NFT_MSG_DELTABLE, 0, attrString(unix.NFTA_TABLE_NAME, n.table))
+		b.add(unix.NFT_MSG_DELTABLE, unix.NLM_F_NONREC, attrString(unix.NFTA_TABLE_NAME, n.table))
 		err := b.commit()
 		if errors.Is(err, unix.EBUSY) {
 			return nil // a pod has come

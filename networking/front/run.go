@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -34,6 +36,11 @@ func (e Exec) run(ctx context.Context, path string, stdin []byte, environ []stri
 		cmd.Stderr = &through{w: e.Stderr, left: maxStderr}
 	}
 	cmd.WaitDelay = lingering
+	// A plugin must not go on beside the teardown that follows on a killed set-up.
+	// The signal comes when the thread ends, so it is kept meanwhile.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("plugin %s: %w", path, context.Cause(ctx))

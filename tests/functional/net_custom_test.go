@@ -89,6 +89,38 @@ func TestNetCustom(t *testing.T) {
 	l.asks(one.ns(), "tcp", at(harness.LabOutside, 70), "outside saw "+harness.LabHostOut)
 }
 
+// TestNetFlannel: a network that flannel hands out is a bridge in the end.
+func TestNetFlannel(t *testing.T) {
+	l := newNetLab(t)
+	l.serve(l.Outside, "outside", "tcp::70")
+	env := filepath.Join(t.TempDir(), "subnet.env")
+	writeFile(t, env, "FLANNEL_NETWORK=11.18.0.0/16\nFLANNEL_SUBNET=11.18.3.1/24\nFLANNEL_MTU=1420\nFLANNEL_IPMASQ=false\n")
+	net := l.conf("10-flannel.conf", "flannel", `"type": "flannel", "subnetFile": "`+env+`", "delegate": {"isDefaultGateway": true, "bridge": "br-flannel"}`)
+	one, two := l.launch("one", []string{"--net=" + net, "--port=web:7000"}), l.launch("two", []string{"--net=" + net})
+	l.ready(one, two)
+	if n := one.nets(); len(n) != 1 || n[0].Name != net || !strings.HasPrefix(n[0].IP, "11.18.3.") {
+		t.Errorf("record: %+v", n)
+	}
+	show := one.show()
+	for _, want := range []string{"link eth0 up mtu 1420", "route eth0 0.0.0.0/0 via 11.18.3.1"} {
+		if !strings.Contains(show, want+"\n") {
+			t.Errorf("no %q in\n%s", want, show)
+		}
+	}
+	for _, proto := range protos {
+		l.asks(one.ns(), proto, at(two.ip(false), 80), "two saw "+one.ip(false))
+	}
+	l.asks(one.ns(), "tcp", at(harness.LabOutside, 70), "outside saw "+harness.LabHostOut)
+	l.asks(l.Client, "tcp", at(harness.LabHost, 7000), "one saw "+harness.LabClient)
+	one.end()
+	two.end()
+	for _, p := range []*netPod{one, two} {
+		if file := "/var/lib/cni/flannel/" + p.UUID; exists(file) {
+			t.Errorf("left behind: %s", file)
+		}
+	}
+}
+
 // TestNetChain: lists of plugins, each of which does its part.
 func TestNetChain(t *testing.T) {
 	l := newNetLab(t)
@@ -97,11 +129,15 @@ func TestNetChain(t *testing.T) {
 		{"type": "bridge", "bridge": "br-chain", "isGateway": true, "ipMasq": true, "ipam": {"type": "host-local", "subnet": "11.11.6.0/24", "routes": [{"dst": "0.0.0.0/0"}]}},
 		{"type": "tuning", "sysctl": {"net.ipv4.ip_default_ttl": "77"}, "mtu": 1300},
 		{"type": "firewall", "backend": "iptables"},
+		{"type": "bandwidth", "ingressRate": 8000000, "ingressBurst": 8000000, "egressRate": 16000000, "egressBurst": 8000000},
 		{"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}]`)
 	p := l.launch("chained", []string{"--net=" + chain, "--port=web:7000", "--port=web-udp:7000", "--port=web:" + at(harness.LabHost, 7001)})
 	l.ready(p)
 	if got := p.show("/proc/sys/net/ipv4/ip_default_ttl"); !strings.Contains(got, "link eth0 up mtu 1300\n") || !strings.HasSuffix(got, "\n77\n\n") {
 		t.Errorf("tuning does not show:\n%s", got)
+	}
+	if got, err := l.In(l.Name, "tc", "qdisc"); err != nil || !strings.Contains(got, "rate 8Mbit") || !strings.Contains(got, "rate 16Mbit") {
+		t.Errorf("bandwidth does not show: %v\n%s", err, got)
 	}
 	l.asks(p.ns(), "tcp", at(harness.LabOutside, 70), "outside saw "+harness.LabHostOut)
 	for _, proto := range protos {
@@ -109,9 +145,30 @@ func TestNetChain(t *testing.T) {
 		l.askName(l.Name, proto, at("127.0.0.1", 7000), "chained")
 	}
 	l.askName(l.Client, "tcp", at(harness.LabHost, 7001), "chained")
+	l.OK("net", "check")
+	if out, err := l.In(l.Name, "nft", "flush", "ruleset"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if r := l.Run("net", "check"); r.Status != 1 || !strings.Contains(r.Stdout, "missing: ") {
+		t.Errorf("net check without rules: %s", r)
+	}
+	if r := l.Run("net", "repair"); r.Status != 0 || !strings.Contains(r.Stdout, "put back: ") {
+		t.Errorf("net repair: %s", r)
+	}
+	l.askName(l.Client, "udp", at(harness.LabHost, 7000), "chained")
+	l.asks(p.ns(), "tcp", at(harness.LabOutside, 70), "outside saw "+harness.LabHostOut)
+	l.OK("net", "check")
 	p.end()
+	t.Cleanup(func() { // where tuning keeps what it has changed
+		_, _ = os.Remove("/run/cni/tuning"), os.Remove("/run/cni")
+	})
 	if got, err := l.In(l.Name, "iptables-save"); err != nil || strings.Contains(got, "7000") || strings.Contains(got, "11.11.6.") {
 		t.Errorf("rules of plugins left (%v):\n%s", err, got)
+	}
+	for _, dev := range l.Links() {
+		if strings.HasPrefix(dev, "bwp") {
+			t.Errorf("left behind by bandwidth: %s", dev)
+		}
 	}
 }
 
@@ -119,7 +176,7 @@ func TestNetChain(t *testing.T) {
 func TestNetSelect(t *testing.T) {
 	l := newNetLab(t)
 	run := func(net string) harness.Result {
-		return l.Run("run", l.stage1, "--net="+net, l.pods.image, "--name=app", "--exec=/bin/netprobe", "--", "show")
+		return l.Run("run", l.stage1, "--net="+net, l.image, "--name=app", "--exec=/bin/netprobe", "--", "show")
 	}
 	subnet := func(s string) string {
 		return `"type": "ptp", "ipam": {"type": "host-local", "subnet": "` + s + `"}`
@@ -134,7 +191,7 @@ func TestNetSelect(t *testing.T) {
 	shared := "shared-" + l.id
 	sharedFile := "/etc/cni/net.d/99-" + shared + ".conf"
 	writeFile(t, sharedFile, `{"cniVersion": "0.4.0", "name": "`+shared+`", `+subnet("11.12.2.0/24")+`}`)
-	l.forget(shared)
+	l.names = append(l.names, shared)
 	t.Cleanup(func() {
 		_ = os.Remove(sharedFile)
 		_, _ = os.Remove("/etc/cni/net.d"), os.Remove("/etc/cni")

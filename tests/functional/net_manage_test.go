@@ -6,6 +6,7 @@ package functional
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,7 @@ func TestNetShown(t *testing.T) {
 		}
 	}
 	checkNetKeys(t, l.OK("net", "list", "--format=json"), p.UUID)
-	if got := l.OK("net", "check", p.UUID); strings.Count(got, " ok") != 2 {
+	if got := l.OK("net", "check", p.UUID); strings.Count(got, "\tok") != 2 {
 		t.Errorf("net check:\n%s", got)
 	}
 	l.OK("stop", p.UUID)
@@ -161,8 +162,8 @@ func TestNetGC(t *testing.T) {
 	l := newNetLab(t)
 	br := l.conf("10-br.conf", "br", bridge("br-gc", "11.17.3.0/24", "fd11:18::/64"))
 	var pods []*netPod
-	for _, name := range []string{"plain", "no-netns", "no-leases", "no-rules", "no-bridge"} {
-		pods = append(pods, l.launch(name, []string{"--net=default," + br, "--port=web:" + map[string]string{"plain": "7000", "no-netns": "7001", "no-leases": "7002", "no-rules": "7003", "no-bridge": "7004"}[name]}))
+	for i, name := range []string{"plain", "no-netns", "no-leases", "no-rules", "no-bridge"} {
+		pods = append(pods, l.launch(name, []string{"--net=default," + br, fmt.Sprintf("--port=web:%d", 7000+i)}))
 	}
 	l.ready(pods...)
 	for _, p := range pods {
@@ -174,9 +175,7 @@ func TestNetGC(t *testing.T) {
 	}
 	remove := func(p *netPod) {
 		t.Helper()
-		r := l.Run("--debug", "rm", p.UUID)
-		_ = r
-		if r.Status != 0 {
+		if r := l.Run("rm", p.UUID); r.Status != 0 {
 			t.Errorf("pod %s: %s", p.name, r)
 		}
 		for _, trace := range l.NetTraces(p.UUID) {

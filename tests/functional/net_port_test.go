@@ -116,8 +116,11 @@ func (l *netLab) askName(ns, proto, addr, name string) {
 // TestNetPortHostIP: a port for one address of the host is on no other.
 func TestNetPortHostIP(t *testing.T) {
 	l := newNetLab(t)
-	three := l.launch("three", []string{"--port=web:172.16.28.1:7000"}) // an address that the first pod brings to the host
-	l.ready(three)
+	// addresses that the first pod of a network brings to the host
+	bridged := l.conf("10-bridge.conf", "bridged", bridge("br-test", "11.11.3.0/24", "fd11:3::/64"))
+	three := l.launch("three", []string{"--port=web:172.16.28.1:7000", "--port=web:[fd72:6b74:1c::1]:7000"})
+	four := l.launch("four", []string{"--net=" + bridged, "--port=web:11.11.3.1:7000", "--port=web:[fd11:3::1]:7000", "--port=web-udp:[fd11:3::1]:7000"})
+	l.ready(three, four)
 	one := l.launch("one", []string{"--port=web:" + at(harness.LabHost, 7000), "--port=web-udp:" + at(harness.LabHost, 7000), "--port=web:" + at(harness.LabHost6, 7001)})
 	two := l.launch("two", []string{"--port=web:127.0.0.1:7000", "--port=web:[::1]:7000"})
 	l.ready(one, two)
@@ -138,6 +141,12 @@ func TestNetPortHostIP(t *testing.T) {
 	l.cannot(l.Client, "tcp", at(harness.LabHost6, 7000))
 	for _, from := range []string{l.Name, one.ns(), three.ns()} {
 		l.askName(from, "tcp", "172.16.28.1:7000", "three")
+		l.askName(from, "tcp", "[fd72:6b74:1c::1]:7000", "three")
+	}
+	for _, from := range []string{l.Name, four.ns()} {
+		l.askName(from, "tcp", "11.11.3.1:7000", "four")
+		l.askName(from, "tcp", "[fd11:3::1]:7000", "four")
+		l.askName(from, "udp", "[fd11:3::1]:7000", "four")
 	}
 	two.end()
 	l.cannot(l.Name, "tcp", "127.0.0.1:7000")
@@ -194,7 +203,7 @@ func TestNetPortSandbox(t *testing.T) {
 		proc.Wait()
 	})
 	l.OK("status", "--wait-ready", uuid)
-	l.OK("app", "add", uuid, l.pods.image, "--name=late", "--exec=/bin/netprobe", "--", "serve", "late", "tcp::81", "udp::81")
+	l.OK("app", "add", uuid, l.image, "--name=late", "--exec=/bin/netprobe", "--", "serve", "late", "tcp::81", "udp::81")
 	l.OK("app", "start", uuid, "--app=late")
 	l.askName(l.Client, "tcp", at(harness.LabHost, 7000), "late")
 	l.askName(l.Name, "tcp", "127.0.0.1:7000", "late")

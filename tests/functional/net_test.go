@@ -28,6 +28,7 @@ type netLab struct {
 	*pods
 	probe string // netprobe
 	id    string // makes names of networks unique on the machine
+	names []string
 }
 
 var netProbe struct {
@@ -54,13 +55,19 @@ func newNetLabOf(t *testing.T, flavor string) *netLab {
 		}
 		netProbe.body = body
 	})
-	l := &netLab{Lab: harness.NewLab(t), probe: filepath.Join(t.TempDir(), "netprobe"), id: strings.ToLower(rand.Text()[:8])}
+	l := &netLab{probe: filepath.Join(t.TempDir(), "netprobe"), id: strings.ToLower(rand.Text()[:8])}
+	t.Cleanup(func() { // when the pods are gone
+		for _, name := range l.names {
+			_ = os.RemoveAll("/var/lib/cni/networks/" + name)
+		}
+	})
+	l.Lab = harness.NewLab(t)
 	l.pods = &pods{Host: l.Lab.Host, t: t, stage1: harness.Stage1Flag(t, flavor)}
 	writeFile(t, l.probe, string(netProbe.body))
 	if err := os.Chmod(l.probe, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l.pods.image = l.Fetch(harness.ACI(t, harness.Manifest("example.com/netprobe", "1", map[string]any{
+	l.image = l.Fetch(harness.ACI(t, harness.Manifest("example.com/netprobe", "1", map[string]any{
 		"exec": []string{"/bin/netprobe", "serve", "pod", "tcp::80", "udp::80"},
 		"ports": []map[string]any{
 			port("web", "tcp", 80), port("web-udp", "udp", 80), port("alt", "tcp", 8080),
@@ -117,10 +124,10 @@ type netPod struct {
 // it is told to serve; flags are those of the pod.
 func (l *netLab) launch(name string, flags []string, serve ...string) *netPod {
 	l.t.Helper()
-	return l.start1(name, append([]string{"run", l.stage1}, flags...), serve...)
+	return l.begin(name, append([]string{"run", l.stage1}, flags...), serve...)
 }
 
-func (l *netLab) start1(name string, args []string, serve ...string) *netPod {
+func (l *netLab) begin(name string, args []string, serve ...string) *netPod {
 	l.t.Helper()
 	p := &netPod{l: l, name: name, file: filepath.Join(l.t.TempDir(), "uuid")}
 	args = append([]string{args[0], "--uuid-file-save=" + p.file}, args[1:]...)
@@ -139,7 +146,7 @@ func (l *netLab) app(name string, serve ...string) []string {
 	if len(serve) == 0 {
 		serve = []string{"tcp::80", "udp::80"}
 	}
-	return append([]string{l.pods.image, "--name=app", "--exec=/bin/netprobe", "--", "serve", name}, serve...)
+	return append([]string{l.image, "--name=app", "--exec=/bin/netprobe", "--", "serve", name}, serve...)
 }
 
 // ready waits until pods serve.
@@ -282,11 +289,6 @@ func (l *netLab) conf(file, name, rest string) string {
 	l.t.Helper()
 	name += "-" + l.id
 	l.file(file, `{"name": "`+name+`", `+rest+`}`)
-	l.forget(name)
+	l.names = append(l.names, name)
 	return name
-}
-
-// forget removes what host-local keeps of a network when the test has ended.
-func (l *netLab) forget(name string) {
-	l.t.Cleanup(func() { _ = os.RemoveAll("/var/lib/cni/networks/" + name) })
 }

@@ -70,6 +70,17 @@ func (n *netPods) traces(uuid string) []string {
 	return all
 }
 
+// networked wants everything to be there that a pod with the default network has.
+func (n *netPods) networked(what, uuid string) {
+	n.t.Helper()
+	left := n.traces(uuid)
+	for _, part := range []string{"/run/netns/", "lease ", "/net/pods/", "/net/results/", "rule "} {
+		if !slices.ContainsFunc(left, func(s string) bool { return strings.Contains(s, part) }) {
+			n.t.Errorf("%s: pod %s has no %q among %q", what, uuid, part, left)
+		}
+	}
+}
+
 // bare wants the host to have no more than before there were pods.
 func (n *netPods) bare(after string, uuids ...string) {
 	n.t.Helper()

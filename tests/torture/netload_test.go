@@ -45,6 +45,7 @@ func (n *netPods) crowd(count int, args func(i int) []string) (uuids []string) {
 	uuids = n.Pods()
 	addrs := map[netip.Addr]string{}
 	for _, uuid := range uuids {
+		n.networked("a crowd", uuid)
 		a := n.address(uuid)
 		if other, taken := addrs[a]; taken {
 			n.t.Errorf("the pods %s and %s have the address %v", uuid, other, a)
@@ -145,4 +146,36 @@ func TestNetworksAtOnce(t *testing.T) {
 		t.Logf("%d %s: %s", c.count, c.name, time.Since(begun).Round(time.Millisecond))
 		n.swept(c.name, uuids...)
 	}
+}
+
+// TestNetworksComeAndGo has pods with networks come while others go, so that the
+// last pod of one moment has a neighbour in the next.
+func TestNetworksComeAndGo(t *testing.T) {
+	const workers = 4
+	n := newNetPods(t, false)
+	app := n.tiny()
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range pick(12, 200) {
+				file := filepath.Join(dir, strconv.Itoa(w)+"-"+strconv.Itoa(i))
+				r := n.Run(append([]string{"run", "--net=default", "--port=web:" + strconv.Itoa(8130+w), "--uuid-file-save=" + file}, app...)...)
+				uuid, err := os.ReadFile(file)
+				if err != nil || r.Status != 0 || len(errorLines(r)) > 0 {
+					t.Errorf("%v: %s", err, r)
+					continue
+				}
+				n.networked("among others", string(uuid))
+				if r := n.Run("rm", string(uuid)); r.Status != 0 || len(errorLines(r)) > 0 {
+					t.Errorf("%s", r)
+				}
+				if left := n.traces(string(uuid)); len(left) > 0 {
+					t.Errorf("rm leaves %q", left)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	n.swept("pods that have come and gone", n.Pods()...)
 }

@@ -47,7 +47,7 @@ func run(args []string, out io.Writer) error {
 	case len(args) > 0 && args[0] == "show":
 		return show(args[1:], out)
 	}
-	return errors.New("usage: netprobe serve|ask|show ...")
+	return errors.New("usage: netprobe serve|ask|show")
 }
 
 func serve(name string, where []string, out io.Writer) error {
