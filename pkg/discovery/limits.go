@@ -9,11 +9,12 @@ const (
 	maxPage       = 1 << 20  // bytes of a page that are looked at
 	maxHeader     = 64 << 10 // bytes of the header of an answer
 	maxRedirects  = 10
-	maxCandidates = 32   // components of a name
-	maxTags       = 1000 // of one page
-	maxTag        = 4096 // bytes of the content of a tag
-	maxResults    = 64   // endpoints or keys of one page
-	maxQuoted     = 200  // bytes of a text from outside that are quoted
+	maxCandidates = 32      // components of a name
+	maxTags       = 1000    // of one page
+	maxTag        = 4096    // bytes of the content of a tag
+	maxURL        = 8 << 10 // bytes of what a template becomes
+	maxResults    = 64      // endpoints or keys of one page
+	maxQuoted     = 200     // bytes of a text from outside that are quoted
 
 	dialTimeout    = 20 * time.Second
 	tlsTimeout     = 10 * time.Second

@@ -85,6 +85,9 @@ func expand(template, ext string, values map[string]string) (*url.URL, error) {
 			return nil, fmt.Errorf("{%s}: %w", name, err)
 		}
 		b.WriteString(escaped)
+		if b.Len() > maxURL {
+			return nil, fmt.Errorf("URL longer than %d bytes", maxURL)
+		}
 		rest = tail
 	}
 	return parseURL(b.String())

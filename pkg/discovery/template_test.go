@@ -3,6 +3,7 @@
 package discovery
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 
@@ -42,6 +43,7 @@ func TestTemplate(t *testing.T) {
 		{"https://h/{}.{ext}", nil, `it needs the label ""`, ""},
 		{"https://h/{name", nil, "a brace is not closed", ""},
 		{"https://h/{{name}}.{ext}", nil, `it needs the label "{name"`, ""},
+		{"https://h/" + strings.Repeat("{v}", 1000) + ".{ext}", []string{"v=" + strings.Repeat("x", 1<<20)}, "URL longer than 8192 bytes", ""},
 		{"ftp://h/{ext}", nil, "not an http or https URL", ""},
 		{"file:///{ext}", nil, "not an http or https URL", ""},
 		{"//h/{ext}", nil, "not an http or https URL", ""},
@@ -117,7 +119,7 @@ func FuzzTemplate(f *testing.F) {
 func FuzzApp(f *testing.F) {
 	for _, s := range []string{
 		"example.com/app", "example.com/app:v1.0.0", "example.com/app:v1.0.0,label01=?&*/", "a:2.0.0+git", "a,version=1,os=linux",
-		"a:1,version=2", "a,b", "a,b=c=d", "a:b:c", "a,b=:", "a//b", "a,name=b", "a:", "cimd",
+		"a:1,version=2", "a,b", "a,b=c=d", "a:b:c", "a,b=:", "a//b", "a,name=b", "a:", "cimd", "127.0.0.1/a", "a/../../b", "a~b/c", "a.b//c",
 	} {
 		f.Add(s)
 	}
@@ -131,12 +133,22 @@ func FuzzApp(f *testing.F) {
 			t.Fatalf("%q became %q: %v", s, p, err)
 		}
 		got, err := render("https://h/{name}:{version}?{version}&{ext}", templateValues(App{Name: p.Name, Labels: p.Labels}))
+		if len(s) > 1000 {
+			return // may be too long
+		}
 		if err != nil || got.ACI.Host != "h" || got.ACI.User != nil {
 			t.Fatalf("%q: %v, %v", s, got.ACI, err)
 		}
 		candidates := candidatesOf(string(p.Name))
 		if candidates[0] != string(p.Name) || strings.Contains(candidates[len(candidates)-1], "/") {
 			t.Fatalf("%q", candidates)
+		}
+		host, _, _ := strings.Cut(candidates[0], "/")
+		for _, c := range candidates {
+			u, err := url.Parse((&Finder{}).newConn().url("https", c).String())
+			if err != nil || u.Host != host || u.RawQuery != "ac-discovery=1" {
+				t.Fatalf("%q: %v, %v", c, u, err)
+			}
 		}
 	})
 }

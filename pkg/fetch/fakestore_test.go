@@ -43,6 +43,7 @@ type fakeImage struct {
 	size     int64
 	latest   bool
 	oci      *OCIImage
+	verified *Verification
 }
 
 func newFakeStore(t *testing.T) *fakeStore {
@@ -142,6 +143,12 @@ func (s *fakeStore) ImportACI(_ context.Context, r io.Reader, o ImportOptions) (
 	}
 	sum := sha512.Sum512(data)
 	id := appc.ImageIDFromSum(sum[:]).Key()
+	var verified *Verification
+	if o.Accept != nil {
+		if verified, err = o.Accept(m); err != nil {
+			return "", err
+		}
+	}
 	if o.Adopt != "" {
 		adopted, err := os.ReadFile(o.Adopt)
 		if err != nil || !bytes.Equal(adopted, raw.Bytes()) {
@@ -151,7 +158,7 @@ func (s *fakeStore) ImportACI(_ context.Context, r io.Reader, o ImportOptions) (
 			return "", err
 		}
 	}
-	s.add(id, &fakeImage{manifest: m, size: int64(len(data)), latest: o.Latest}, o.Remote)
+	s.add(id, &fakeImage{manifest: m, size: int64(len(data)), latest: o.Latest, verified: verified}, o.Remote)
 	return id, nil
 }
 

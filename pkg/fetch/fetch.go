@@ -197,7 +197,7 @@ func (r *run) byHash(image string) (appc.ImageID, error) {
 func (r *run) fetch(ctx context.Context, image string, point distribution.Point) (appc.ImageID, error) {
 	switch p := point.(type) {
 	case distribution.Appc:
-		return r.byName(p, image)
+		return r.resolve(ctx, p, image)
 	case distribution.ACIArchive:
 		if path, ok := p.File(); ok {
 			return r.fromFile(ctx, path, r.o.Signature)

@@ -46,7 +46,7 @@ type verifier struct {
 	later func() error
 }
 
-var errNoKeystore = errors.New("no keystore to verify signatures with")
+var errNoKeystore = hint.With(errors.New("no keystore to verify signatures with (try --insecure-options=image)"), unsignedHint)
 
 // verifierOfFile reads a signature that is a local file.
 func (r *run) verifierOfFile(path string) (*verifier, error) {
