@@ -13,7 +13,7 @@ VULNDB     ?= $(abspath $(CURDIR)/../shared/vulndb)
 FUZZTIME   ?= 20s
 # What stage1-coreos is made of; their libraries come with them.
 DEPS_BUILD := systemd systemd-container libc-bin
-DEPS       := nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
+DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
 DEPS_GUEST := qemu-system-x86 e2fsprogs debootstrap
 DEPS_BENCH := runc crun podman iperf3
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION)

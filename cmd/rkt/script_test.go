@@ -42,6 +42,10 @@ func TestScripts(t *testing.T) {
 
 			"breakfiles": cmdBreakFiles,
 			"mklayout":   cmdMkLayout,
+
+			"mkkey":  cmdMkKey,
+			"sign":   cmdSign,
+			"serves": cmdServes,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", filepath.Join(env.WorkDir, "data"))

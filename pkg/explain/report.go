@@ -86,6 +86,7 @@ type Verification struct {
 // Values of Verification.Status.
 const (
 	VerifiedBuiltIn = "built-in"     // part of this rkt
+	VerifiedSigned  = "signed"       // by a trusted key, when it was fetched
 	VerifiedNot     = "not-verified" // somebody has said that it need not be
 	VerifiedUnknown = "unknown"      // nothing is recorded
 )

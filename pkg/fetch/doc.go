@@ -13,6 +13,8 @@
 //
 //   - Nothing is downloaded, and no file is read, for an image that will be
 //     refused for want of a signature.
+//   - An archive is hashed for its signature while it is imported; the store asks for the
+//     verdict before it keeps anything.
 //   - Everything from a registry is checked against the digest and size that named it;
 //     layers are checked by the store while they stream.
 //   - Credentials go to the host they are configured for and to its token server, over

@@ -73,6 +73,8 @@ func splitPackets(data []byte, limit int, allowed func(tag uint8) bool) ([]*pack
 			return nil, &packetError{p.Tag}
 		case len(list) == limit:
 			return nil, fmt.Errorf("more than %d packets", limit)
+		case p.Tag == tagSignature && nestedTooDeep(p.Contents, 1):
+			return nil, errors.New("signatures nested too deeply")
 		}
 		list = append(list, p)
 	}
@@ -98,3 +100,47 @@ const (
 	tagAttribute = 17
 	tagPadding   = 21
 )
+
+// subEmbedded is the type of a subpacket that holds a signature.
+const subEmbedded = 32
+
+// nestedTooDeep tells whether a signature holds a signature that holds one. There
+// is no use for it, and the parser's work grows with the square of the depth.
+func nestedTooDeep(signature []byte, depth int) bool {
+	for _, area := range subpacketAreas(signature) {
+		subs, _ := packet.OpaqueSubpackets(area) // those before one that is broken
+		for _, s := range subs {
+			if s.SubType&0x7f == subEmbedded && (depth == 0 || nestedTooDeep(s.Contents, depth-1)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// subpacketAreas are the hashed and the other subpackets of a signature, as far as they are there.
+func subpacketAreas(signature []byte) [][]byte {
+	if len(signature) < 4 {
+		return nil
+	}
+	width := 2
+	if signature[0] == 6 {
+		width = 4
+	}
+	rest := signature[4:]
+	var areas [][]byte
+	for range 2 {
+		if len(rest) < width {
+			return areas
+		}
+		n := 0
+		for _, b := range rest[:width] {
+			n = n<<8 | int(b)
+		}
+		rest = rest[width:]
+		n = min(n, len(rest))
+		areas = append(areas, rest[:n])
+		rest = rest[n:]
+	}
+	return areas
+}

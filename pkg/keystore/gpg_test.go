@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rkt/rkt/v2/pkg/testenv"
 )
 
 // gpg is GnuPG with a home directory of its own.
@@ -22,12 +24,7 @@ type gpg struct {
 // newGPG makes a home directory. Its path is short, for sockets are in it.
 func newGPG(t testing.TB) *gpg {
 	t.Helper()
-	if _, err := exec.LookPath("gpg"); err != nil {
-		if strings.Contains(os.Getenv("RKT_TEST_MUSTRUN"), "gpg") {
-			t.Fatal("no gpg: install the package gpg")
-		}
-		t.Skip("needs gpg: install the package gpg")
-	}
+	testenv.NeedsProgram(t, "gpg")
 	home, err := os.MkdirTemp("/tmp", "g") //nolint:usetesting // t.TempDir is too long for sockets
 	if err != nil {
 		t.Fatal(err)

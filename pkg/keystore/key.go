@@ -190,7 +190,10 @@ func printable(s string) string {
 // Created is when the primary key was made.
 func (k *Key) Created() time.Time { return k.entity.PrimaryKey.CreationTime }
 
-// Status is "valid", or why no signature of the key is accepted at the time.
+// Valid is the status of a key whose signatures are accepted.
+const Valid = "valid"
+
+// Status is Valid, or why no signature of the key is accepted at the time.
 func (k *Key) Status(now time.Time) string {
 	err := k.usable(k.entity.PrimaryKey, now)
 	if err == nil {
@@ -199,7 +202,7 @@ func (k *Key) Status(now time.Time) string {
 	var refused *reasonError
 	switch {
 	case err == nil:
-		return "valid"
+		return Valid
 	case errors.As(err, &refused):
 		return refused.short
 	}

@@ -4,7 +4,9 @@ package keystore
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -99,7 +101,8 @@ func (r *Keyring) Len() int { return len(r.files) }
 // signers are the keys, or parts of keys, that a signature says it is from.
 func (r *Keyring) signers(sig *packet.Signature) []candidate {
 	var list []candidate
-	for _, f := range r.files {
+	for _, name := range slices.Sorted(maps.Keys(r.files)) {
+		f := r.files[name]
 		for _, k := range f.keys.List {
 			if sig.CheckKeyIdOrFingerprint(k.entity.PrimaryKey) {
 				list = append(list, candidate{f, k, k.entity.PrimaryKey})

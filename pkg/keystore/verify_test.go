@@ -34,6 +34,8 @@ func TestVerdicts(t *testing.T) {
 	sub := g.makeKey("Sub <sub@example.com>", "rsa2048", "cert", "never", at(past)...)
 	g.run(nil, append(at(past), "--quick-add-key", strings.ToUpper(string(sub)), "ed25519", "sign", "never")...)
 
+	old := g.makeKey("Old <old@example.com>", "rsa2048", "sign", "never", append(at(past.AddDate(-8, 0, 0)), "--cert-digest-algo=SHA1")...)
+
 	inTime := at(past.AddDate(0, 1, 0))
 	byExpired := g.sign(data, expired, inTime...)
 	byRevoked := g.sign(data, revoked, inTime...)
@@ -45,7 +47,7 @@ func TestVerdicts(t *testing.T) {
 	twoBinary := g.run(data, "--detach-sign", "--local-user", string(stranger), "--local-user", string(ed))
 
 	store := &Store{LocalDir: t.TempDir()}
-	for _, f := range []Fingerprint{rsa, ecdsa, ed, small, expired, revoked, sub} {
+	for _, f := range []Fingerprint{rsa, ecdsa, ed, small, expired, revoked, sub, old} {
 		if _, err := store.Add("example.com/app", mustKeys(t, g.export(f))); err != nil {
 			t.Fatal(err)
 		}
@@ -68,6 +70,7 @@ func TestVerdicts(t *testing.T) {
 		{"good, by a subkey", g.sign(data, sub), sub, "", ""},
 		{"good, SHA-384", g.sign(data, rsa, "--digest-algo=SHA384"), rsa, "", ""},
 		{"good, by a key that was renewed since and exported as it is now", byRenewed, renewed, "", ""},
+		{"good, by a key that certifies itself with SHA-1", g.sign(data, old), old, "", ""},
 		{"SHA-1 signature", g.sign(data, rsa, "--digest-algo=SHA1"), "", "made with SHA-1, which is too weak", "--digest-algo=SHA512"},
 		{"SHA-224 signature", g.sign(data, rsa, "--digest-algo=SHA224"), "", "made with SHA-224, which is too weak", "--digest-algo=SHA512"},
 		{"expired key", byExpired, "", "the key expired", "current key"},

@@ -24,7 +24,7 @@ func runCoreos(b *bench) []row {
 	variants := []func() measurement{rkt(copies(1, image)), other, rkt(copies(1, image, "--memory=64Mi")), rkt(copies(2, image)), rkt(copies(5, image))}
 	inTurn(1, variants...) // warms up
 	got := inTurn(b.rounds, variants...)
-	rows := against("rkt run --net=none / "+p.String(), got[0], got[1], 0.5)
+	rows := against("rkt run --net=none / "+p.String(), got[0], got[1])
 	rows[0].comment = p.how()
 	for i, what := range []string{"with --memory=64Mi", "two apps", "five apps"} {
 		r := plain("  rkt run, "+what, got[i+2].span())
@@ -38,7 +38,7 @@ func runCoreos(b *bench) []row {
 
 func (b *bench) manyAtOnce(rkt, other func() measurement) []row {
 	got := inTurn(b.long(), rkt, other)
-	rows := against(fmt.Sprintf("%d at once, until the last has ended", atOnce), got[0], got[1], 0.5)
+	rows := against(fmt.Sprintf("%d at once, until the last has ended", atOnce), got[0], got[1])
 	settled := func(s series) string {
 		return ms(median(s.of(func(m measurement) time.Duration { return m.Settled - m.Start })))
 	}

@@ -31,7 +31,7 @@ func runNetwork(b *bench) []row {
 	variants := []func() measurement{rkt(), other, rkt("--net=none"), rkt("--port=www:8080")}
 	inTurn(1, variants...) // warms up
 	got := inTurn(b.rounds, variants...)
-	rows := against("rkt run, network default / podman run --rm, its default network", got[0], got[1], 0.5)
+	rows := against("rkt run, network default / podman run --rm, its default network", got[0], got[1])
 	rows[0].comment = p.how()
 	set := plain("  set-up of the network", ms(got[0].wall()-got[2].wall()))
 	set.comment = "(beyond --net=none)"
@@ -76,7 +76,7 @@ func (b *bench) manyWithNetwork(l *harness.Lab, image string, p *podman) []row {
 	}
 	other := func() measurement { return b.measured(atOnce, nil, inNetNS(l.Name, p.run("--network=bridge"))) }
 	got := inTurn(b.long(), rkt, other)
-	rows := against(fmt.Sprintf("%d at once with a network, until the last has ended", atOnce), got[0], got[1], 0.5)
+	rows := against(fmt.Sprintf("%d at once with a network, until the last has ended", atOnce), got[0], got[1])
 	ips := addresses(b, l.Host)
 	lost := len(ips) - len(slices.Compact(slices.Sorted(slices.Values(ips))))
 	want := atOnce * b.long()

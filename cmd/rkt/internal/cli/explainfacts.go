@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,19 +55,36 @@ func (o *Insecure) fetchNames() []string {
 	return names
 }
 
-// verification tells how the origin of an image was checked. The store keeps no
-// record of that: what it has may have been accepted under other options.
+// verification tells how the origin of an image was checked. Of one without a
+// recorded signature nobody knows under which options it was accepted.
 func (d *Deps) verification(id appc.ImageID, asked bool) explain.Verification {
+	var signed *imagestore.Verification
+	if d.images != nil {
+		if rec, err := d.images.Record(id); err == nil {
+			signed = rec.Verified
+		}
+	}
 	switch {
 	case d.isBuiltIn(id):
 		return explain.Verification{Status: explain.VerifiedBuiltIn, Detail: "the image is part of this rkt"}
+	case signed != nil:
+		return explain.Verification{Status: explain.VerifiedSigned, Detail: signedBy(signed)}
 	case asked && d.Global.Insecure.Image:
 		return explain.Verification{Status: explain.VerifiedNot, Detail: "--insecure-options=image: no signature is asked for"}
 	}
 	return explain.Verification{
 		Status: explain.VerifiedUnknown,
-		Detail: "the store does not record how an image was verified; its content is what the ID says",
+		Detail: "no signature was verified when the image was imported; its content is what the ID says",
 	}
+}
+
+// signedBy is a verification in words.
+func signedBy(v *imagestore.Verification) string {
+	scope := "a root key"
+	if v.Prefix != "" {
+		scope = "trusted for " + v.Prefix
+	}
+	return fmt.Sprintf("signed on %s by key %s, %s", v.Signed.UTC().Format("2006-01-02"), v.Fingerprint, scope)
 }
 
 func (d *Deps) isBuiltIn(id appc.ImageID) bool {

@@ -123,6 +123,8 @@ func (d *Deps) fetcher(ctx context.Context, o *downloadFlags) (*fetch.Fetcher, e
 		Store:     fetchStore{store},
 		Insecure:  fetch.Insecure{Image: in.Image, TLS: in.TLS, HTTP: in.HTTP, PubKey: in.PubKey},
 		Auth:      c,
+		Keys:      d.keystore(),
+		TrustKeys: d.trustForFetch,
 		Display:   d.display,
 		Debug:     d.Global.Debug,
 		UserAgent: "rkt/" + version,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
@@ -23,6 +24,8 @@ type imageListOptions struct {
 	full     bool
 	noLegend bool
 	format   formatFlag
+	// verified is filled in if the field is asked for: the records have it, not the index.
+	verified map[appc.ImageID]string
 }
 
 const (
@@ -31,13 +34,14 @@ const (
 	fieldSize       = "size"
 	fieldImportTime = "importtime"
 	fieldLastUsed   = "lastused"
+	fieldVerified   = "verified" // only if asked for
 )
 
 func newImageList(d *Deps) *cobra.Command {
 	fields := []string{fieldID, fieldName, fieldSize, fieldImportTime, fieldLastUsed}
 	keys := []string{fieldName, fieldImportTime, fieldLastUsed, fieldSize}
 	o := imageListOptions{
-		fields: wordsFlag{words: fields, allowed: fields},
+		fields: wordsFlag{words: fields, allowed: append(slices.Clone(fields), fieldVerified)},
 		sort:   wordsFlag{words: []string{fieldImportTime}, allowed: keys},
 	}
 	cmd := &cobra.Command{
@@ -46,7 +50,8 @@ func newImageList(d *Deps) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runImageList(cmd.Context(), d, o) },
 	}
-	cmd.Flags().Var(&o.fields, "fields", "comma-separated list of fields to display; allowed values: "+quotedList(fields))
+	cmd.Flags().Var(&o.fields, "fields", "comma-separated list of fields to display; allowed values: "+quotedList(o.fields.allowed)+
+		"; \"verified\" is the fingerprint of the key whose signature was good when the image was fetched")
 	cmd.Flags().Var(&o.sort, "sort", "sort the output according to the provided comma-separated list of fields; allowed values: "+quotedList(keys))
 	cmd.Flags().Var(&o.order, "order", `choose the sorting order if at least one sort field is provided (--sort); allowed values: "asc", "desc"`)
 	cmd.Flags().BoolVar(&o.noLegend, "no-legend", false, "suppress a legend with the list")
@@ -66,8 +71,11 @@ func runImageList(ctx context.Context, d *Deps, o imageListOptions) error {
 	}
 	images, faults := splitFaults(images)
 	sortImages(images, o.sort.words, bool(o.order))
+	if slices.Contains(o.fields.words, fieldVerified) {
+		o.verified = verifiedBy(store, images)
+	}
 	if o.format != formatTable {
-		err = d.printJSON(imagesJSON(images), o.format == formatJSONPretty)
+		err = d.printJSON(imagesJSON(images, o.verified), o.format == formatJSONPretty)
 	} else {
 		err = d.printImages(images, o)
 	}
@@ -76,6 +84,18 @@ func runImageList(ctx context.Context, d *Deps, o imageListOptions) error {
 	}
 	d.listFaults("images", faults)
 	return nil
+}
+
+// verifiedBy reads from the records whose signatures were good.
+func verifiedBy(store *imagestore.Store, images []imagestore.Info) map[appc.ImageID]string {
+	by := make(map[appc.ImageID]string, len(images))
+	for i := range images {
+		id := images[i].ID
+		if r, err := store.Record(id); err == nil && r.Verified != nil {
+			by[id] = r.Verified.Fingerprint
+		}
+	}
+	return by
 }
 
 func (d *Deps) printImages(images []imagestore.Info, o imageListOptions) error {
@@ -149,6 +169,7 @@ func imageHeader(fields []string) []string {
 	titles := map[string]string{
 		fieldID: "ID", fieldName: "NAME", fieldSize: "SIZE",
 		fieldImportTime: "IMPORT TIME", fieldLastUsed: "LAST USED",
+		fieldVerified: "VERIFIED",
 	}
 	row := make([]string, len(fields))
 	for i, f := range fields {
@@ -160,12 +181,13 @@ func imageHeader(fields []string) []string {
 func imageRow(in *imagestore.Info, o imageListOptions, d *Deps) []string {
 	row := make([]string, len(o.fields.words))
 	for i, f := range o.fields.words {
-		row[i] = imageCell(in, f, o.full, d)
+		row[i] = imageCell(in, f, o, d)
 	}
 	return row
 }
 
-func imageCell(in *imagestore.Info, field string, full bool, d *Deps) string {
+func imageCell(in *imagestore.Info, field string, o imageListOptions, d *Deps) string {
+	full := o.full
 	switch {
 	case field == fieldID && full:
 		return string(in.ID)
@@ -177,6 +199,8 @@ func imageCell(in *imagestore.Info, field string, full bool, d *Deps) string {
 		return strconv.FormatInt(in.Size, 10)
 	case field == fieldSize:
 		return humanSize(in.Size)
+	case field == fieldVerified:
+		return cmp.Or(o.verified[in.ID], "-")
 	}
 	t := in.ImportTime
 	if field == fieldLastUsed {
@@ -195,15 +219,23 @@ type imageJSON struct {
 	ImportTime int64  `json:"import_time"`
 	LastUsed   int64  `json:"last_used_time"`
 	Size       int64  `json:"size"`
+	// Verified is there only if the field is asked for, empty for an image without signature.
+	Verified *string `json:"verified,omitempty"`
 }
 
-func imagesJSON(images []imagestore.Info) []imageJSON {
+func imagesJSON(images []imagestore.Info, verified map[appc.ImageID]string) []imageJSON {
 	out := []imageJSON{}
 	for i := range images {
 		in := &images[i]
-		out = append(out, imageJSON{
-			string(in.ID), imageTitle(in), nanoseconds(in.ImportTime), nanoseconds(in.LastUsed), in.Size,
-		})
+		j := imageJSON{
+			ID: string(in.ID), Name: imageTitle(in), Size: in.Size,
+			ImportTime: nanoseconds(in.ImportTime), LastUsed: nanoseconds(in.LastUsed),
+		}
+		if verified != nil {
+			by := verified[in.ID]
+			j.Verified = &by
+		}
+		out = append(out, j)
 	}
 	return out
 }

@@ -40,6 +40,7 @@ func newRoot(d *Deps) *cobra.Command {
 		newRunPrepared(d),
 		newStatus(d),
 		newStop(d),
+		newTrust(d),
 		newVersion(d),
 	)
 	return root
