@@ -30,13 +30,12 @@ import (
 // Directories of configurations and plugins that are not in a configuration
 // directory.
 const (
-	builtinConf  = poddir.Stage1Rootfs + "/etc/rkt/net.d"
-	cniConf      = "/etc/cni/net.d"
-	cniPlugins   = "/opt/cni/bin"
-	hostPlugins  = "/usr/lib/rkt/plugins/net"
-	ownPlugins   = poddir.Stage1Rootfs + "/usr/lib/rkt/plugins/net" // relative, as third parties know it
-	confDir      = "net.d"
-	upstreamName = "upstream"
+	builtinConf = poddir.Stage1Rootfs + "/etc/rkt/net.d"
+	cniConf     = "/etc/cni/net.d"
+	cniPlugins  = "/opt/cni/bin"
+	hostPlugins = "/usr/lib/rkt/plugins/net"
+	ownPlugins  = poddir.Stage1Rootfs + "/usr/lib/rkt/plugins/net" // relative, as third parties know it
+	confDir     = "net.d"
 )
 
 // Setup gives the pod whose directory is the working one its networks. What it

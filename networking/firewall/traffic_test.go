@@ -278,7 +278,7 @@ func TestTrafficWithDroppingForward(t *testing.T) {
 		t.Run("iptables"+variant, func(t *testing.T) {
 			eachBackend(t, func(t *testing.T, b inside) {
 				if x, ok := b.Backend.(*xtables); ok && !strings.Contains(x.v4.save, variant) {
-					t.Skip("iptables of one variant knows nothing of the other's tables")
+					return // iptables of one variant knows nothing of the other's tables
 				}
 				w := newWorld(t, b.ns)
 				p := testPod()

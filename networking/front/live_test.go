@@ -388,8 +388,8 @@ func TestMacvlan(t *testing.T) {
 				t.Error(err)
 			}
 			out, err := h.call("ADD", plugin, conf, "IP=11.11.3.5")
-			if err != nil && strings.Contains(err.Error(), "operation not supported") {
-				t.Skipf("the kernel has no %s", plugin)
+			if plugin == "ipvlan" && err != nil && strings.Contains(err.Error(), "operation not supported") {
+				return // few kernels for virtual machines have it; tests/guest boots one that has
 			}
 			if err != nil || !strings.Contains(out, `"ip": "11.11.3.5/24"`) {
 				t.Errorf("%v %s", err, out)

@@ -63,7 +63,7 @@ func loopbackUp(t *testing.T) {
 func TestHelperHold(t *testing.T) {
 	network, addr, ok := strings.Cut(os.Getenv(holdEnv), " ")
 	if !ok {
-		t.Skip("part of other tests")
+		return // nobody has asked
 	}
 	if strings.HasPrefix(network, UDP) {
 		c, err := net.ListenPacket(network, addr)
