@@ -76,7 +76,7 @@ torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTUR
 	$(SUM) run -name failpoints -- -tags failpoint -p 1 -count 1 -run 'Killed|Failpoint' ./stage0/ ./store/treestore/
 	$(SUM) run -name torture -- -tags functional -p 1 -count 1 -timeout 120m ./tests/torture/
 
-guest: build deps-guest $(SUM) ## pods on hosts with cgroup v2, with v1 and with systemd, in virtual machines; root; minutes, the first time more
+guest: build deps-guest $(SUM) ## pods and networks on hosts with cgroup v2, with v1 and with systemd (Debian 12 and 13), in virtual machines; root; minutes, the first time more
 	$(SUM) run -name guest -- -tags guest -count 1 -timeout 60m ./tests/guest/
 
 check: ## everything CI runs; root
