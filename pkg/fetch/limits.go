@@ -12,6 +12,7 @@ const (
 	maxErrorBody   = 4 << 10   // of an HTTP error that is quoted
 	maxIndexDepth  = 4         // indexes that name indexes
 	maxLayoutFile  = 4 << 10   // of the file oci-layout
+	maxDraftRefs   = 1000      // images of a layout without index.json
 	maxTarEntries  = 100_000   // of an archive of an image
 	maxLinkDepth   = 8         // links to links in such an archive
 	maxLegacyChain = 1000      // layers of an image of docker before 1.10
