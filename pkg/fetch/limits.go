@@ -18,6 +18,7 @@ const (
 	maxLegacyChain = 1000      // layers of an image of docker before 1.10
 	maxAuthFile    = 4 << 20
 	maxHelperReply = 1 << 20
+	maxCertFile    = 1 << 20
 	maxDependency  = 1000 // images of one dependency graph
 
 	helperTimeout = 30 * time.Second

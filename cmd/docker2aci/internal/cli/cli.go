@@ -70,10 +70,14 @@ func Main(ctx context.Context, d *Deps, args []string) int {
 	return statusOK
 }
 
-// text is an error in the words of this program's flags.
+// text is an error in one line, in the words of this program's flags.
 func text(err error) string {
+	var several *severalError
+	if errors.As(err, &several) {
+		return err.Error()
+	}
 	return strings.NewReplacer(
-		"--insecure-options=http", "-insecure-allow-http", "--insecure-options=tls", "-insecure-skip-verify",
+		"\n", "; ", "--insecure-options=http", "-insecure-allow-http", "--insecure-options=tls", "-insecure-skip-verify",
 	).Replace(err.Error())
 }
 

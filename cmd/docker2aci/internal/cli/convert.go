@@ -70,7 +70,7 @@ func (c *conversion) fetch(ctx context.Context, d *Deps) error {
 		Store:    fetchstore.New(c.store),
 		Insecure: fetch.Insecure{Image: true, TLS: c.skipVerify, HTTP: c.allowHTTP},
 		Stderr:   d.Stderr, Progress: "auto", Debug: c.debug,
-		Platform: c.platform, UserAgent: "docker2aci/" + version, Getenv: d.Getenv,
+		Platform: c.platform, UserAgent: "docker2aci/" + version, Getenv: d.Getenv, CertDirs: fetch.SystemCertDirs(),
 	}
 	if err := f.CheckCredentials(); err != nil {
 		return fmt.Errorf("error reading .dockercfg file: %w", err)

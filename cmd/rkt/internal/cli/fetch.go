@@ -131,6 +131,9 @@ func (d *Deps) fetcher(ctx context.Context, o *downloadFlags) (*fetch.Fetcher, e
 		UserAgent: "rkt/" + version,
 		Getenv:    os.Getenv,
 
+		Registries: c,
+		CertDirs:   fetch.SystemCertDirs(),
+
 		Platform:      ociconv.Platform(o.platform),
 		MaxConcurrent: int(o.concurrent),
 	}, nil
