@@ -40,7 +40,7 @@ type command struct {
 // for each run because they hold the values of their flags.
 func commands() []command {
 	return []command{
-		newBuild(), newCatManifest(), newDiff(), newDigest(), newDiscover(), newExtract(), newHelp(), newPatchManifest(), newValidate(), newVersion(),
+		newBuild(), newCatManifest(), newDiff(), newDigest(), newDiscover(), newExtract(), newHelp(), newPatchManifest(), newSign(), newValidate(), newVerify(), newVersion(),
 	}
 }
 
