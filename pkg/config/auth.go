@@ -20,28 +20,34 @@ const (
 
 // AuthEntry holds the credentials for one domain. Only those of Type are set.
 type AuthEntry struct {
-	Type  AuthType
-	Basic Basic  // AuthBasic
-	Token string // AuthOAuth
-	AWS   AWS    // AuthAWS
+	Type      AuthType
+	Basic     Basic  // AuthBasic
+	Token     string // AuthOAuth
+	TokenFile string // where Token was read from, or empty
+	AWS       AWS    // AuthAWS
 }
 
 // Basic is a user and a password, neither empty.
 type Basic struct {
 	User     string `json:"user"`
-	Password string `json:"password"`
+	Password string `json:"password,omitempty"`
+	// PasswordFile is where Password was read from, or empty.
+	PasswordFile string `json:"passwordFile,omitempty"`
 }
 
 // AWS is a key pair for signature version 4; an empty region is derived from
 // the host.
 type AWS struct {
 	AccessKeyID     string `json:"accessKeyID"`
-	SecretAccessKey string `json:"secretAccessKey"`
-	Region          string `json:"awsRegion"`
+	SecretAccessKey string `json:"secretAccessKey,omitempty"`
+	// SecretAccessKeyFile is where SecretAccessKey was read from, or empty.
+	SecretAccessKeyFile string `json:"secretAccessKeyFile,omitempty"`
+	Region              string `json:"awsRegion"`
 }
 
 type oauth struct {
-	Token string `json:"token"`
+	Token     string `json:"token,omitempty"`
+	TokenFile string `json:"tokenFile,omitempty"`
 }
 
 type authFile struct {
@@ -57,16 +63,18 @@ type dockerAuthFile struct {
 	Credentials json.RawMessage `json:"credentials"`
 }
 
-func (l *level) parseAuth(path string, data []byte) error {
+func (l *level) parseAuth(data []byte) error {
 	var f authFile
 	if err := decode(data, &f); err != nil {
 		return err
 	}
-	l.warnUnknown(path, "", data, &f)
+	if err := refuseUnknown("", data, &f); err != nil {
+		return err
+	}
 	if len(f.Domains) == 0 {
 		return errors.New("no domains specified")
 	}
-	entry, err := l.authEntry(path, f)
+	entry, err := authEntry(f)
 	if err != nil {
 		return err
 	}
@@ -79,37 +87,39 @@ func (l *level) parseAuth(path string, data []byte) error {
 	return nil
 }
 
-func (l *level) authEntry(path string, f authFile) (AuthEntry, error) {
+func authEntry(f authFile) (AuthEntry, error) {
 	entry := AuthEntry{Type: AuthType(f.Type)}
 	var err error
 	switch entry.Type {
 	case "":
 		err = errors.New("no auth type specified")
 	case AuthBasic:
-		err = l.credentials(path, f.Credentials, &entry.Basic)
+		err = credentials(f.Credentials, &entry.Basic)
 	case AuthOAuth:
 		var o oauth
-		err = l.credentials(path, f.Credentials, &o)
-		entry.Token = o.Token
+		err = credentials(f.Credentials, &o)
+		entry.Token, entry.TokenFile = o.Token, o.TokenFile
 	case AuthAWS:
-		err = l.credentials(path, f.Credentials, &entry.AWS)
+		err = credentials(f.Credentials, &entry.AWS)
 	default:
 		err = fmt.Errorf("unknown auth type: %q", f.Type)
 	}
 	return entry, err
 }
 
-func (l *level) parseDockerAuth(path string, data []byte) error {
+func (l *level) parseDockerAuth(data []byte) error {
 	var f dockerAuthFile
 	if err := decode(data, &f); err != nil {
 		return err
 	}
-	l.warnUnknown(path, "", data, &f)
+	if err := refuseUnknown("", data, &f); err != nil {
+		return err
+	}
 	if len(f.Registries) == 0 {
 		return errors.New("no registries specified")
 	}
 	var b Basic
-	if err := l.credentials(path, f.Credentials, &b); err != nil {
+	if err := credentials(f.Credentials, &b); err != nil {
 		return err
 	}
 	for _, registry := range f.Registries {
@@ -125,17 +135,22 @@ func (l *level) parseDockerAuth(path string, data []byte) error {
 type checker interface{ check() error }
 
 // credentials decodes the object credentials into v and checks it.
-func (l *level) credentials(path string, data json.RawMessage, v checker) error {
+func credentials(data json.RawMessage, v checker) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
-	l.warnUnknown(path, "credentials.", data, v)
+	if err := refuseUnknown("credentials.", data, v); err != nil {
+		return err
+	}
 	return v.check()
 }
 
 func (b *Basic) check() error {
 	if b.User == "" {
 		return errors.New("user not specified")
+	}
+	if err := readSecret(&b.Password, b.PasswordFile, "password"); err != nil {
+		return err
 	}
 	if b.Password == "" {
 		return errors.New("password not specified")
@@ -144,6 +159,9 @@ func (b *Basic) check() error {
 }
 
 func (o *oauth) check() error {
+	if err := readSecret(&o.Token, o.TokenFile, "token"); err != nil {
+		return err
+	}
 	if o.Token == "" {
 		return errors.New("no oauth bearer token specified")
 	}
@@ -153,6 +171,9 @@ func (o *oauth) check() error {
 func (a *AWS) check() error {
 	if a.AccessKeyID == "" {
 		return errors.New("no AWS Access Key ID specified")
+	}
+	if err := readSecret(&a.SecretAccessKey, a.SecretAccessKeyFile, "secretAccessKey"); err != nil {
+		return err
 	}
 	if a.SecretAccessKey == "" {
 		return errors.New("no AWS Secret Access Key specified")

@@ -11,6 +11,7 @@ const (
 	KindDockerAuth Kind = "dockerAuth"
 	KindPaths      Kind = "paths"
 	KindStage1     Kind = "stage1"
+	KindRegistry   Kind = "registry"
 )
 
 // Version is the only version of every kind.
@@ -38,6 +39,9 @@ type Config struct {
 	Auth map[string]AuthEntry
 	// DockerAuth holds registry credentials by registry ("host[:port]").
 	DockerAuth map[string]Basic
+	// Registries says by prefix of an image's name ("host[:port][/path]" or
+	// "*.host") where registry images come from.
+	Registries map[string]Registry
 	Paths      Paths
 	Stage1     Stage1
 	// Warnings are complete sentences for a person, without prefix.
@@ -65,6 +69,7 @@ func kindDirs() []kindDir {
 	return []kindDir{
 		{"auth.d", []Kind{KindAuth, KindDockerAuth}},
 		{"paths.d", []Kind{KindPaths}},
+		{"registries.d", []Kind{KindRegistry}},
 		{"stage1.d", []Kind{KindStage1}},
 	}
 }

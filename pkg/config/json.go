@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -78,8 +79,42 @@ func fieldNames(t reflect.Type) []string {
 	return names
 }
 
-func (l *level) warnUnknown(path, in string, data []byte, v any) {
-	for _, name := range unknownFields(data, v) {
-		l.warnf("unknown field %q in %q is ignored", in+name, path)
+// refuseUnknown refuses fields of the object data that v has no place for: a
+// field that is misspelt would silently not count. in says where the object is.
+func refuseUnknown(in string, data []byte, v any) error {
+	unknown := unknownFields(data, v)
+	if len(unknown) == 0 {
+		return nil
 	}
+	names := make([]string, len(unknown))
+	for i, name := range unknown {
+		names[i] = strconv.Quote(in + name)
+	}
+	if len(names) == 1 {
+		return fmt.Errorf("unknown field %s", names[0])
+	}
+	return fmt.Errorf("unknown fields %s", strings.Join(names, ", "))
+}
+
+// refuseUnknownInList does so for each object in the list field of data.
+func refuseUnknownInList(data []byte, field string, v any) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil {
+		return err
+	}
+	for name, value := range object {
+		if !strings.EqualFold(name, field) {
+			continue
+		}
+		var list []json.RawMessage
+		if err := json.Unmarshal(value, &list); err != nil {
+			return err
+		}
+		for i, element := range list {
+			if err := refuseUnknown(fmt.Sprintf("%s[%d].", field, i), element, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -40,7 +40,7 @@ func Load(dirs Dirs, kinds ...Kind) (*Config, error) {
 }
 
 func newConfig() *Config {
-	return &Config{Auth: map[string]AuthEntry{}, DockerAuth: map[string]Basic{}}
+	return &Config{Auth: map[string]AuthEntry{}, DockerAuth: map[string]Basic{}, Registries: map[string]Registry{}}
 }
 
 // override lays a later level over c.
@@ -50,6 +50,9 @@ func (c *Config) override(later *Config) {
 	}
 	for registry, b := range later.DockerAuth {
 		c.DockerAuth[registry] = b
+	}
+	for prefix, r := range later.Registries {
+		c.Registries[prefix] = r
 	}
 	set(&c.Paths.Data, later.Paths.Data)
 	set(&c.Paths.Stage1Images, later.Paths.Stage1Images)
@@ -212,14 +215,16 @@ func (l *level) parse(path string, kind Kind, data []byte) error {
 	switch kind {
 	case KindAuth:
 		l.warnReadable(path)
-		return l.parseAuth(path, data)
+		return l.parseAuth(data)
 	case KindDockerAuth:
 		l.warnReadable(path)
-		return l.parseDockerAuth(path, data)
+		return l.parseDockerAuth(data)
 	case KindPaths:
-		return l.parsePaths(path, data)
+		return l.parsePaths(data)
+	case KindRegistry:
+		return l.parseRegistry(data)
 	case KindStage1:
-		return l.parseStage1(path, data)
+		return l.parseStage1(data)
 	}
 	return fmt.Errorf("no parser available for configuration of kind %q and version %q", kind, Version)
 }

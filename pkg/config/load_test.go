@@ -57,12 +57,13 @@ func TestLoadMerges(t *testing.T) {
 	}
 	want := &Config{
 		Auth: map[string]AuthEntry{
-			"a.com": {Type: AuthBasic, Basic: Basic{"local", "p"}},
-			"b.com": {Type: AuthBasic, Basic: Basic{"sys", "p"}},
-			"s3":    {Type: AuthAWS, AWS: AWS{"k", "s", ""}},
+			"a.com": {Type: AuthBasic, Basic: Basic{User: "local", Password: "p"}},
+			"b.com": {Type: AuthBasic, Basic: Basic{User: "sys", Password: "p"}},
+			"s3":    {Type: AuthAWS, AWS: AWS{AccessKeyID: "k", SecretAccessKey: "s"}},
 			"o.com": {Type: AuthOAuth, Token: "t"},
 		},
-		DockerAuth: map[string]Basic{"quay.io": {"u", "p"}},
+		DockerAuth: map[string]Basic{"quay.io": {User: "u", Password: "p"}},
+		Registries: map[string]Registry{},
 		Paths:      Paths{Data: "/local", Stage1Images: "/images"},
 		Stage1:     Stage1{Name: "m", Version: "2", Location: "/l"},
 	}
@@ -189,21 +190,29 @@ func TestLoadFollowsLinksToFiles(t *testing.T) {
 	}
 }
 
-func TestLoadWarnsOfUnknownFields(t *testing.T) {
-	dir := tree(t, map[string]string{
-		"auth.d/a.json": `{"rktKind":"auth","rktVersion":"v1","domains":["a"],"type":"oauth","credentials":{"token":"t","extra":1},"Typo":2}`,
-	})
+func TestLoadRefusesUnknownFields(t *testing.T) {
+	for _, tc := range []struct{ file, content, want string }{
+		{"auth.d/a.json", `{"rktKind":"auth","rktVersion":"v1","domains":["a"],"type":"oauth","credentials":{"token":"t"},"Typo":2}`, `unknown field "Typo"`},
+		{"auth.d/a.json", `{"rktKind":"auth","rktVersion":"v1","domains":["a"],"type":"oauth","credentials":{"token":"t","extra":1,"more":2}}`, `unknown fields "credentials.extra", "credentials.more"`},
+		{"auth.d/a.json", `{"rktKind":"dockerAuth","rktVersion":"v1","registries":["a"],"registry":"b","credentials":{"user":"u","password":"p"}}`, `unknown field "registry"`},
+		{"paths.d/a.json", `{"rktKind":"paths","rktVersion":"v1","stage1_images":"/a"}`, `unknown field "stage1_images"`},
+		{"stage1.d/a.json", `{"rktKind":"stage1","rktVersion":"v1","path":"/a"}`, `unknown field "path"`},
+		{"registries.d/a.json", `{"rktKind":"registry","rktVersion":"v1","prefix":"a.b","mirrors":[{"location":"c.d"},{"url":"c.d"}]}`, `unknown field "mirrors[1].url"`},
+	} {
+		_, err := Load(Dirs{Local: tree(t, map[string]string{tc.file: tc.content})})
+		if err == nil || !strings.Contains(err.Error(), "a.json\": "+tc.want) {
+			t.Errorf("error %v\nwant %s", err, tc.want)
+		}
+	}
+}
+
+func TestLoadWarnsOfReadableSecrets(t *testing.T) {
+	dir := tree(t, map[string]string{"auth.d/a.json": basicAuth("a", "u")})
 	if err := os.Chmod(filepath.Join(dir, "auth.d/a.json"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(Dirs{Local: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := strings.Join(c.Warnings, "\n")
-	for _, want := range []string{`unknown field "Typo"`, `unknown field "credentials.extra"`, `readable by everybody`} {
-		if !strings.Contains(all, want) {
-			t.Errorf("no warning %q in %s", want, all)
-		}
+	if err != nil || len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "readable by everybody") {
+		t.Errorf("warnings %q, %v", c.Warnings, err)
 	}
 }

@@ -13,12 +13,14 @@ type pathsFile struct {
 	Stage1Images string `json:"stage1-images"`
 }
 
-func (l *level) parsePaths(path string, data []byte) error {
+func (l *level) parsePaths(data []byte) error {
 	var f pathsFile
 	if err := decode(data, &f); err != nil {
 		return err
 	}
-	l.warnUnknown(path, "", data, &f)
+	if err := refuseUnknown("", data, &f); err != nil {
+		return err
+	}
 	if err := setPath(&l.Paths.Data, f.Data, "data directory"); err != nil {
 		return err
 	}

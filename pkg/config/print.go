@@ -12,8 +12,8 @@ import (
 // valid configuration file.
 const redacted = "REDACTED"
 
-// Print renders c as `rkt config` shows it: one element per auth domain and
-// docker registry, sorted, then paths and stage1. Each element is a valid
+// Print renders c as `rkt config` shows it: one element per auth domain,
+// docker registry and registry prefix, sorted, then paths and stage1. Each element is a valid
 // configuration file. With redact no secret is in the result.
 func (c *Config) Print(pretty, redact bool) ([]byte, error) {
 	out := struct {
@@ -24,6 +24,9 @@ func (c *Config) Print(pretty, redact bool) ([]byte, error) {
 	}
 	for _, registry := range slices.Sorted(maps.Keys(c.DockerAuth)) {
 		out.Stage0 = append(out.Stage0, printDockerAuth(registry, c.DockerAuth[registry], redact))
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(c.Registries)) {
+		out.Stage0 = append(out.Stage0, printRegistry(prefix, c.Registries[prefix]))
 	}
 	out.Stage0 = append(out.Stage0,
 		pathsFile{header{Version, string(KindPaths)}, c.Paths.Data, c.Paths.Stage1Images},
@@ -45,11 +48,13 @@ func printAuth(domain string, e AuthEntry, redact bool) authElement {
 	out := authElement{header{Version, string(KindAuth)}, []string{domain}, e.Type, nil}
 	switch e.Type {
 	case AuthBasic:
-		out.Credentials = Basic{e.Basic.User, secret(e.Basic.Password, redact)}
+		out.Credentials = e.Basic.shown(redact)
 	case AuthOAuth:
-		out.Credentials = oauth{secret(e.Token, redact)}
+		out.Credentials = oauth{secret(e.Token, e.TokenFile, redact), e.TokenFile}
 	case AuthAWS:
-		out.Credentials = AWS{e.AWS.AccessKeyID, secret(e.AWS.SecretAccessKey, redact), e.AWS.Region}
+		aws := e.AWS
+		aws.SecretAccessKey = secret(aws.SecretAccessKey, aws.SecretAccessKeyFile, redact)
+		out.Credentials = aws
 	}
 	return out
 }
@@ -64,13 +69,33 @@ func printDockerAuth(registry string, b Basic, redact bool) dockerAuthElement {
 	return dockerAuthElement{
 		header{Version, string(KindDockerAuth)},
 		[]string{registry},
-		Basic{b.User, secret(b.Password, redact)},
+		b.shown(redact),
 	}
 }
 
-func secret(s string, redact bool) string {
-	if redact {
+func (b Basic) shown(redact bool) Basic {
+	b.Password = secret(b.Password, b.PasswordFile, redact)
+	return b
+}
+
+// secret is what is shown of a secret: nothing if the file it is in is shown.
+func secret(s, file string, redact bool) string {
+	switch {
+	case file != "":
+		return ""
+	case redact:
 		return redacted
 	}
 	return s
+}
+
+func printRegistry(prefix string, r Registry) registryFile {
+	f := registryFile{
+		header: header{Version, string(KindRegistry)}, Prefix: prefix, Location: r.Location,
+		Blocked: r.Blocked, Insecure: r.Insecure, Mirrors: []mirrorFile{},
+	}
+	for _, m := range r.Mirrors {
+		f.Mirrors = append(f.Mirrors, mirrorFile(m))
+	}
+	return f
 }

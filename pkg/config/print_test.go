@@ -18,17 +18,21 @@ func sample() *Config {
 	return &Config{
 		Auth: map[string]AuthEntry{
 			"b.com":     {Type: AuthOAuth, Token: "tok"},
-			"a.com":     {Type: AuthBasic, Basic: Basic{"u", "pass"}},
-			"s3":        {Type: AuthAWS, AWS: AWS{"k", "sec", ""}},
+			"a.com":     {Type: AuthBasic, Basic: Basic{User: "u", Password: "pass"}},
+			"s3":        {Type: AuthAWS, AWS: AWS{AccessKeyID: "k", SecretAccessKey: "sec"}},
 			"*.wild.io": {Type: AuthOAuth, Token: "w"},
 		},
-		DockerAuth: map[string]Basic{"quay.io": {"u", "pass"}, "index.docker.io": {"hub", "p"}},
-		Paths:      Paths{Data: "/d"},
+		DockerAuth: map[string]Basic{"quay.io": {User: "u", Password: "pass"}, "index.docker.io": {User: "hub", Password: "p"}},
+		Registries: map[string]Registry{
+			"docker.io":  {Mirrors: []Mirror{{"m.example.com/hub", true, PullAll}, {"n.example.com", false, PullDigest}}},
+			"*.evil.com": {Blocked: true},
+		},
+		Paths: Paths{Data: "/d"},
 	}
 }
 
 func TestPrint(t *testing.T) {
-	got, err := (&Config{Auth: map[string]AuthEntry{"a.com": {Type: AuthBasic, Basic: Basic{"u", "p"}}}}).Print(false, false)
+	got, err := (&Config{Auth: map[string]AuthEntry{"a.com": {Type: AuthBasic, Basic: Basic{User: "u", Password: "p"}}}}).Print(false, false)
 	want := `{"stage0":[{"rktVersion":"v1","rktKind":"auth","domains":["a.com"],"type":"basic","credentials":{"user":"u","password":"p"}},` +
 		`{"rktVersion":"v1","rktKind":"paths","data":"","stage1-images":""},` +
 		`{"rktVersion":"v1","rktKind":"stage1","name":"","version":"","location":""}]}`
@@ -71,7 +75,7 @@ func writeElements(t testing.TB, out []byte) string {
 	if err := json.Unmarshal(out, &doc); err != nil {
 		t.Fatal(err)
 	}
-	dirs := map[string]string{"auth": "auth.d", "dockerAuth": "auth.d", "paths": "paths.d", "stage1": "stage1.d"}
+	dirs := map[string]string{"auth": "auth.d", "dockerAuth": "auth.d", "paths": "paths.d", "stage1": "stage1.d", "registry": "registries.d"}
 	root := t.TempDir()
 	for i, element := range doc.Stage0 {
 		var h header
@@ -124,14 +128,20 @@ func TestDockerAuthFor(t *testing.T) {
 }
 
 // Whatever loads prints elements that load to the same.
-func FuzzLoad(f *testing.F) {
+func FuzzConfig(f *testing.F) {
 	f.Add("auth.d", []byte(basicAuth("a.com", "u")))
 	f.Add("auth.d", []byte(`{"rktKind":"dockerAuth","rktVersion":"v1","registries":["r"],"credentials":{"user":"u","password":"p"}}`))
 	f.Add("paths.d", []byte(`{"rktKind":"paths","rktVersion":"v1","data":"/a","stage1-images":"/b"}`))
 	f.Add("stage1.d", []byte(`{"rktKind":"stage1","rktVersion":"v1","name":"n","version":"v","location":"docker://x"}`))
+	f.Add("auth.d", []byte(`{"rktKind":"auth","rktVersion":"v1","domains":["*.a.com","b:8443"],"type":"oauth","credentials":{"token":"t"}}`))
+	f.Add("auth.d", []byte(`{"rktKind":"auth","rktVersion":"v1","domains":["s3"],"type":"aws","credentials":{"accessKeyID":"k","secretAccessKey":"s","awsRegion":"r"}}`))
+	f.Add("auth.d", []byte(`{"rktKind":"auth","rktVersion":"v1","domains":["a"],"type":"basic","credentials":{"user":"u","passwordFile":"/dev/null"}}`))
+	f.Add("registries.d", []byte(`{"rktKind":"registry","rktVersion":"v1","prefix":"docker.io","mirrors":[{"location":"m.example.com/hub","pullFromMirror":"digest-only"}]}`))
+	f.Add("registries.d", []byte(`{"rktKind":"registry","rktVersion":"v1","prefix":"*.example.com","location":"[::1]:5000/a","blocked":true,"insecure":true}`))
+	f.Add("registries.d", []byte(`{"rktKind":"registry","rktVersion":"v1","prefix":"a.b","mirrors":[{"locations":""}]}`))
 	f.Fuzz(func(t *testing.T, dir string, data []byte) {
 		switch dir {
-		case "auth.d", "paths.d", "stage1.d":
+		case "auth.d", "paths.d", "stage1.d", "registries.d":
 		default:
 			t.Skip()
 		}

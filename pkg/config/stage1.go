@@ -18,12 +18,14 @@ type stage1File struct {
 	Location string `json:"location"`
 }
 
-func (l *level) parseStage1(path string, data []byte) error {
+func (l *level) parseStage1(data []byte) error {
 	var f stage1File
 	if err := decode(data, &f); err != nil {
 		return err
 	}
-	l.warnUnknown(path, "", data, &f)
+	if err := refuseUnknown("", data, &f); err != nil {
+		return err
+	}
 	if err := f.check(); err != nil {
 		return fmt.Errorf("invalid stage1 configuration: %w", err)
 	}

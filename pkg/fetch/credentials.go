@@ -79,7 +79,22 @@ func (r *run) authFiles() []string {
 	} else {
 		add(home, ".docker", "config.json")
 	}
+	add(home, legacyAuthFile)
 	return files
+}
+
+// legacyAuthFile is what docker before 1.7 wrote: only the entries.
+const legacyAuthFile = ".dockercfg"
+
+// CheckCredentials reads the files with credentials of the user, so that a
+// broken one is found before anything is fetched.
+func (f *Fetcher) CheckCredentials() error {
+	for _, path := range (&run{Fetcher: f}).authFiles() {
+		if _, err := readAuthFile(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func readAuthFile(path string) (*authFile, error) {
@@ -100,7 +115,11 @@ func readAuthFile(path string) (*authFile, error) {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return a, nil
 	}
-	if err := json.Unmarshal(data, a); err != nil {
+	var into any = a
+	if filepath.Base(path) == legacyAuthFile {
+		into = &a.Auths
+	}
+	if err := json.Unmarshal(data, into); err != nil {
 		return nil, fmt.Errorf("parse %s: %w", path, err)
 	}
 	return a, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
@@ -68,15 +69,42 @@ func (r *run) suits(id appc.ImageID) (bool, error) {
 	return os == wantOS && arch == wantArch, nil
 }
 
+// pull asks the mirrors of the registry, then the registry itself.
 func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote) (appc.ImageID, error) {
-	reference := ref.Tag
 	if ref.Digest != "" {
-		reference = ref.Digest
-		if err := ociconv.CheckDigest(reference); err != nil {
+		if err := ociconv.CheckDigest(ref.Digest); err != nil {
 			return "", err
 		}
 	}
-	g, err := r.connect(ctx, ref)
+	endpoints := []config.Endpoint{{Host: ref.Host, Repository: ref.Repository}}
+	if r.Registries != nil {
+		var err error
+		if endpoints, err = r.Registries.Endpoints(ref.Host, ref.Repository, ref.Digest != ""); err != nil {
+			return "", err
+		}
+	}
+	var failed []error
+	for _, e := range endpoints {
+		id, err := r.pullFrom(ctx, ref, known, e)
+		if err == nil {
+			return id, nil
+		}
+		if !e.Mirror || ctx.Err() != nil {
+			return "", errors.Join(append([]error{err}, failed...)...)
+		}
+		err = fmt.Errorf("mirror %s/%s: %w", e.Host, e.Repository, err)
+		r.debug("%v", err)
+		failed = append(failed, err)
+	}
+	return "", errors.Join(failed...)
+}
+
+func (r *run) pullFrom(ctx context.Context, ref distribution.Docker, known Remote, e config.Endpoint) (appc.ImageID, error) {
+	reference := ref.Tag
+	if ref.Digest != "" {
+		reference = ref.Digest
+	}
+	g, err := r.connect(ctx, e)
 	if err != nil {
 		return "", err
 	}

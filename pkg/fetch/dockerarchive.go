@@ -79,14 +79,7 @@ func (a *dockerArchive) findLayout(ctx context.Context) (*importImage, error) {
 	if len(index.Manifests) == 0 {
 		return a.findManifest(ctx)
 	}
-	names := make([][]string, len(index.Manifests))
-	for i, d := range index.Manifests {
-		for _, name := range []string{d.Annotations[containerdName], d.RefName()} {
-			if name != "" && (strings.ContainsAny(name, ":/") || len(names[i]) == 0) {
-				names[i] = append(names[i], name)
-			}
-		}
-	}
+	names := indexNames(index)
 	n, err := a.selectImage(names)
 	if err != nil {
 		return nil, err
@@ -98,6 +91,18 @@ func (a *dockerArchive) findLayout(ctx context.Context) (*importImage, error) {
 	}
 	i.origin = a.origin(names[n])
 	return i, nil
+}
+
+func indexNames(index *ociconv.Index) [][]string {
+	names := make([][]string, len(index.Manifests))
+	for i, d := range index.Manifests {
+		for _, name := range []string{d.Annotations[containerdName], d.RefName()} {
+			if name != "" && (strings.ContainsAny(name, ":/") || len(names[i]) == 0) {
+				names[i] = append(names[i], name)
+			}
+		}
+	}
+	return names
 }
 
 // origin names the image by what the user said, or the first name it has.
@@ -164,20 +169,12 @@ type saved struct {
 }
 
 func (a *dockerArchive) findManifest(ctx context.Context) (*importImage, error) {
-	data, err := readFile(a.tree, "manifest.json", ociconv.MaxManifest)
+	images, names, err := readSaved(a.tree)
 	if err != nil {
 		return nil, err
 	}
-	var images []saved
-	if err := json.Unmarshal(data, &images); err != nil {
-		return nil, fmt.Errorf("manifest.json: %w", err)
-	}
 	if len(images) == 0 {
 		return nil, errors.New("manifest.json names no image")
-	}
-	names := make([][]string, len(images))
-	for i, image := range images {
-		names[i] = image.RepoTags
 	}
 	n, err := a.selectImage(names)
 	if err != nil {
@@ -196,6 +193,20 @@ func (a *dockerArchive) findManifest(ctx context.Context) (*importImage, error) 
 	}
 	i.origin = a.origin(names[n])
 	return i, nil
+}
+
+func readSaved(tree fileTree) (images []saved, names [][]string, err error) {
+	data, err := readFile(tree, "manifest.json", ociconv.MaxManifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := json.Unmarshal(data, &images); err != nil {
+		return nil, nil, fmt.Errorf("manifest.json: %w", err)
+	}
+	for _, image := range images {
+		names = append(names, image.RepoTags)
+	}
+	return images, names, nil
 }
 
 var hexFile = regexp.MustCompile(`(?:^|/)([a-f0-9]{64})(?:\.json)?$`)

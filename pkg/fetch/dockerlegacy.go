@@ -62,21 +62,9 @@ func hashOf(ctx context.Context, r io.Reader) (string, error) {
 // findLegacy reads the form of docker before 1.10: "repositories" names the
 // top layer of each tag, each layer has its own config and names its parent.
 func (a *dockerArchive) findLegacy(ctx context.Context) (*importImage, error) {
-	data, err := readFile(a.tree, "repositories", ociconv.MaxManifest)
+	names, tops, err := readRepositories(a.tree)
 	if err != nil {
 		return nil, err
-	}
-	var repositories map[string]map[string]string
-	if err := json.Unmarshal(data, &repositories); err != nil {
-		return nil, fmt.Errorf("repositories: %w", err)
-	}
-	var names [][]string
-	var tops []string
-	for _, repo := range slices.Sorted(maps.Keys(repositories)) {
-		for _, tag := range slices.Sorted(maps.Keys(repositories[repo])) {
-			names = append(names, []string{repo + ":" + tag})
-			tops = append(tops, repositories[repo][tag])
-		}
 	}
 	n, err := a.selectImage(names)
 	if err != nil {
@@ -94,6 +82,24 @@ func (a *dockerArchive) findLegacy(ctx context.Context) (*importImage, error) {
 	return i, nil
 }
 
+func readRepositories(tree fileTree) (names [][]string, tops []string, err error) {
+	data, err := readFile(tree, "repositories", ociconv.MaxManifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	var repositories map[string]map[string]string
+	if err := json.Unmarshal(data, &repositories); err != nil {
+		return nil, nil, fmt.Errorf("repositories: %w", err)
+	}
+	for _, repo := range slices.Sorted(maps.Keys(repositories)) {
+		for _, tag := range slices.Sorted(maps.Keys(repositories[repo])) {
+			names = append(names, []string{repo + ":" + tag})
+			tops = append(tops, repositories[repo][tag])
+		}
+	}
+	return names, tops, nil
+}
+
 var layerID = regexp.MustCompile(`^(\w+:)?([A-Fa-f0-9]+)$`)
 
 // legacyChain follows the parents from the top layer and makes one config of
@@ -107,7 +113,7 @@ func (a *dockerArchive) legacyChain(ctx context.Context, top string) (config []b
 			return nil, nil, fmt.Errorf("invalid layer ID %q", id)
 		}
 		if seen[id] {
-			return nil, nil, fmt.Errorf("layer %s is below itself", id)
+			return nil, nil, fmt.Errorf("dependency loop detected at image %q", id)
 		}
 		seen[id] = true
 		if len(layers) == maxLegacyChain {

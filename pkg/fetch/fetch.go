@@ -52,6 +52,11 @@ type Credentials interface {
 	DockerAuthFor(registry string) (config.Basic, bool)
 }
 
+// Registries knows mirrors and other locations of registries; *config.Config does.
+type Registries interface {
+	Endpoints(host, repository string, byDigest bool) ([]config.Endpoint, error)
+}
+
 // ProgressMode is how progress is shown.
 type ProgressMode = progress.Mode
 
@@ -61,6 +66,12 @@ type Fetcher struct {
 	Store    Store
 	Insecure Insecure
 	Auth     Credentials // nil: none configured
+	// Registries says where registry images really come from; nil: from where
+	// their names say.
+	Registries Registries
+	// CertDirs are directories like /etc/docker/certs.d with certificates by
+	// registry, the first one that knows a registry counts.
+	CertDirs []string
 	// Keys are what signatures are verified with. With nil everything that has to be
 	// verified is refused.
 	Keys *keystore.Store

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -243,5 +244,23 @@ func (t *tarTree) open(name string) (content, error) {
 		}
 		at = e.link
 	}
-	return content{}, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	return content{}, &missingError{name}
+}
+
+// missingError is a file that an archive does not have.
+type missingError struct{ name string }
+
+func (e *missingError) Error() string        { return fmt.Sprintf("file %q not found", e.name) }
+func (e *missingError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// list returns the names of the files below a directory, sorted.
+func (t *tarTree) list(dir string) []string {
+	var names []string
+	for name := range t.entries {
+		if strings.HasPrefix(name, dir+"/") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

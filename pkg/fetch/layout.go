@@ -149,11 +149,7 @@ func (l *layout) entry() (ociconv.Descriptor, error) {
 	if err := l.checkVersion(); err != nil {
 		return ociconv.Descriptor{}, err
 	}
-	data, err := readFile(l.tree, "index.json", ociconv.MaxManifest)
-	if err != nil {
-		return ociconv.Descriptor{}, err
-	}
-	index, err := ociconv.ParseIndex(data)
+	index, err := readIndex(l.tree)
 	if err != nil {
 		return ociconv.Descriptor{}, err
 	}
@@ -161,6 +157,42 @@ func (l *layout) entry() (ociconv.Descriptor, error) {
 		return entryByDigest(index, l.digest, l.ref)
 	}
 	return l.entryByRef(index)
+}
+
+// readIndex reads index.json or, of an archive made before there was one, the
+// descriptors in the directory refs, whose names are those of the images.
+func readIndex(tree fileTree) (*ociconv.Index, error) {
+	data, err := readFile(tree, "index.json", ociconv.MaxManifest)
+	archive, ok := tree.(*tarTree)
+	if err == nil || !ok || !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return nil, err
+		}
+		return ociconv.ParseIndex(data)
+	}
+	index := &ociconv.Index{}
+	for _, name := range archive.list("refs") {
+		data, rerr := readFile(tree, name, maxLayoutFile)
+		if rerr != nil {
+			return nil, rerr
+		}
+		var d ociconv.Descriptor
+		if rerr := json.Unmarshal(data, &d); rerr != nil {
+			return nil, fmt.Errorf("%s: %w", name, rerr)
+		}
+		if rerr := ociconv.CheckDigest(d.Digest); rerr != nil {
+			return nil, fmt.Errorf("%s: %w", name, rerr)
+		}
+		d.Annotations = map[string]string{ociconv.RefNameAnnotation: strings.TrimPrefix(name, "refs/")}
+		if len(index.Manifests) == maxDraftRefs {
+			return nil, fmt.Errorf("more than %d images", maxDraftRefs)
+		}
+		index.Manifests = append(index.Manifests, d)
+	}
+	if len(index.Manifests) == 0 {
+		return nil, err
+	}
+	return index, nil
 }
 
 func entryByDigest(index *ociconv.Index, digest, ref string) (ociconv.Descriptor, error) {

@@ -184,7 +184,7 @@ func TestLayoutErrors(t *testing.T) {
 			_, err := f.Fetch(t.Context(), "oci:"+writeFiles(t, files), ImageOptions{})
 			wantError(t, err, tc.want)
 			_, err = f.Fetch(t.Context(), "oci-archive:"+writeTar(t, files, compression.None), ImageOptions{})
-			wantError(t, err, strings.Replace(tc.want, "no such file", "file does not exist", 1))
+			wantError(t, err, strings.Replace(tc.want, "no such file", "not found", 1))
 		})
 	}
 }
@@ -348,9 +348,9 @@ func TestDockerArchiveLegacy(t *testing.T) {
 	link := tar.Header{Name: top + "/layer.tar", Typeflag: tar.TypeSymlink, Linkname: "../" + base + "/layer.tar"}
 	store.want(t, f, "docker-archive:"+writeTar(t, files, compression.None, link), &ociImage{}, "busybox", "latest")
 	for name, change := range map[string]func(map[string]string){
-		"is below itself":  func(m map[string]string) { m[base+"/json"] = `{"parent":"` + base + `"}` },
-		"invalid layer ID": func(m map[string]string) { m[base+"/json"] = `{"parent":"../../etc"}` },
-		"does not exist":   func(m map[string]string) { m[base+"/json"] = `{"parent":"cc"}` },
+		"dependency loop detected at image": func(m map[string]string) { m[base+"/json"] = `{"parent":"` + base + `"}` },
+		"invalid layer ID":                  func(m map[string]string) { m[base+"/json"] = `{"parent":"../../etc"}` },
+		"not found":                         func(m map[string]string) { m[base+"/json"] = `{"parent":"cc"}` },
 	} {
 		changed := map[string]string{}
 		for k, v := range files {

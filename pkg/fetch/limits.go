@@ -12,11 +12,13 @@ const (
 	maxErrorBody   = 4 << 10   // of an HTTP error that is quoted
 	maxIndexDepth  = 4         // indexes that name indexes
 	maxLayoutFile  = 4 << 10   // of the file oci-layout
+	maxDraftRefs   = 1000      // images of a layout without index.json
 	maxTarEntries  = 100_000   // of an archive of an image
 	maxLinkDepth   = 8         // links to links in such an archive
 	maxLegacyChain = 1000      // layers of an image of docker before 1.10
 	maxAuthFile    = 4 << 20
 	maxHelperReply = 1 << 20
+	maxCertFile    = 1 << 20
 	maxDependency  = 1000 // images of one dependency graph
 
 	helperTimeout = 30 * time.Second

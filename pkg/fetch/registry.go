@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
-	"github.com/rkt/rkt/v2/pkg/distribution"
+	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 )
@@ -34,14 +34,20 @@ type registryConn struct {
 	repo   string
 	scheme string
 	client *http.Client
-	base   *http.Transport
+	base   *hostTransports
+	// insecure says that the configuration allows plain http and any
+	// certificate for this registry.
+	insecure bool
 	// anonymous says that there was nothing to show to the registry.
 	anonymous bool
 }
 
 // connect finds out how the registry speaks and what it wants to be shown.
-func (r *run) connect(ctx context.Context, ref distribution.Docker) (*registryConn, error) {
-	g := &registryConn{run: r, host: ref.Host, repo: ref.Repository, base: r.newTransport()}
+func (r *run) connect(ctx context.Context, e config.Endpoint) (*registryConn, error) {
+	g := &registryConn{run: r, host: e.Host, repo: e.Repository, base: &hostTransports{run: r}, insecure: e.Insecure}
+	if e.Insecure {
+		g.base.insecure = e.Host
+	}
 	challenge, err := g.ping(ctx)
 	if err != nil {
 		g.close()
@@ -59,9 +65,9 @@ func (r *run) connect(ctx context.Context, ref distribution.Docker) (*registryCo
 func (g *registryConn) close() { g.base.CloseIdleConnections() }
 
 // allowHTTP tells whether host may be spoken to in the clear: registries on
-// this machine may, others only if the user says so.
+// this machine may, others only if the user or the configuration says so.
 func (g *registryConn) allowHTTP(host string) bool {
-	return g.run.Insecure.HTTP || isLoopback(g.host) && isLoopback(host)
+	return g.run.Insecure.HTTP || g.insecure && host == g.host || isLoopback(g.host) && isLoopback(host)
 }
 
 // stack is the way of a request: retries, headers, then the check that no

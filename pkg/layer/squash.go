@@ -6,7 +6,6 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -48,25 +47,11 @@ func WriteACI(ctx context.Context, w io.Writer, manifest []byte, layers []Source
 	trees := newTrees(layers)
 	defer trees.close()
 	tw := tar.NewWriter(w)
-	if err := tw.WriteHeader(&tar.Header{
-		Typeflag: tar.TypeReg, Name: "manifest", Mode: 0o644, Size: int64(len(manifest)),
-		ModTime: time.Unix(0, 0), Format: tar.FormatPAX,
-	}); err != nil {
-		return err
-	}
-	if _, err := tw.Write(manifest); err != nil {
+	if err := writeManifest(tw, manifest); err != nil {
 		return err
 	}
 	buf := make([]byte, 128<<10)
-	err := mergeImage(ctx, layers, func(m *Merged) error {
-		if err := tw.WriteHeader(headerOf(m)); err != nil {
-			return fmt.Errorf("write %q to the image: %w", m.Path, err)
-		}
-		if m.Type != Regular || m.Surviving != "" || m.Size == 0 {
-			return nil
-		}
-		return trees.copyContent(tw, m, buf)
-	})
+	err := mergeImage(ctx, layers, func(m *Merged) error { return writeMerged(tw, trees, m, buf) })
 	if err != nil {
 		return err
 	}

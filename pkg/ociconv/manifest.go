@@ -36,8 +36,11 @@ type Descriptor struct {
 	ArtifactType string            `json:"artifactType"`
 }
 
+// RefNameAnnotation is the annotation with the name of an image in a layout.
+const RefNameAnnotation = "org.opencontainers.image.ref.name"
+
 // RefName is the name an image layout gives the descriptor.
-func (d Descriptor) RefName() string { return d.Annotations["org.opencontainers.image.ref.name"] }
+func (d Descriptor) RefName() string { return d.Annotations[RefNameAnnotation] }
 
 // Manifest is an image manifest.
 type Manifest struct {

@@ -14,10 +14,12 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/compression"
 )
 
 type buildOptions struct {
-	overwrite, noCompression, ownerRoot bool
+	overwrite, ownerRoot bool
+	compression          compression.Type
 }
 
 func newBuild() command {
@@ -29,7 +31,7 @@ func newBuild() command {
 			"so that equal layouts give equal images.",
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&o.overwrite, "overwrite", false, "replace FILE.aci if it exists")
-			fs.BoolVar(&o.noCompression, "no-compression", false, "write a plain tar")
+			bindCompression(fs, &o.compression)
 			fs.BoolVar(&o.ownerRoot, "owner-root", false, "make root the owner of everything in the image")
 		},
 		run: func(ctx context.Context, d *Deps, args []string) error {
@@ -64,7 +66,7 @@ func runBuild(ctx context.Context, d *Deps, o buildOptions, args []string) error
 	if err != nil {
 		return message("Unable to open target %s: %w", target, err)
 	}
-	err = compressTo(out.file, o.noCompression, func(w io.Writer) error {
+	err = compressTo(out.file, o.compression, func(w io.Writer) error {
 		return aci.BuildLayout(ctx, w, dir, m, build)
 	})
 	if err != nil {

@@ -39,7 +39,9 @@ type command struct {
 // commands returns all commands, in the order of the help. They are made anew
 // for each run because they hold the values of their flags.
 func commands() []command {
-	return []command{newBuild(), newCatManifest(), newDiscover(), newExtract(), newHelp(), newPatchManifest(), newValidate(), newVersion()}
+	return []command{
+		newBuild(), newCatManifest(), newDiff(), newDigest(), newDiscover(), newExtract(), newHelp(), newPatchManifest(), newSign(), newValidate(), newVerify(), newVersion(),
+	}
 }
 
 func find(name string) (command, bool) {

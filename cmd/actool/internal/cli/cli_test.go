@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/rkt/rkt/v2/pkg/compression"
 )
 
 func TestParseInterspersed(t *testing.T) {
@@ -117,7 +119,7 @@ func (f *fullDisk) Write(p []byte) (int, error) {
 
 func TestStickyWriter(t *testing.T) {
 	w := &stickyWriter{w: &fullDisk{left: 10}}
-	err := compressTo(w, true, func(z io.Writer) error { _, err := z.Write(make([]byte, 20)); return err })
+	err := compressTo(w, compression.None, func(z io.Writer) error { _, err := z.Write(make([]byte, 20)); return err })
 	if !errors.Is(err, errFull) || !errors.Is(w.err, errFull) {
 		t.Errorf("%v, %v", err, w.err)
 	}

@@ -5,10 +5,12 @@ package cli
 import (
 	"crypto/rand"
 	"errors"
+	"flag"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -99,12 +101,34 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// compressTo calls fn with a writer that compresses to w unless plain is set.
-func compressTo(w io.Writer, plain bool, fn func(io.Writer) error) error {
-	kind := compression.Gzip
-	if plain {
-		kind = compression.None
-	}
+// bindCompression binds --compression and --no-compression; the last one counts.
+func bindCompression(fs *flag.FlagSet, kind *compression.Type) {
+	*kind = compression.Gzip
+	fs.Func("compression", "compress with `METHOD`: gzip, zstd or none", func(s string) error {
+		switch t := compression.Type(s); {
+		case s == "none":
+			*kind = compression.None
+		case t == compression.Gzip, t == compression.Zstd:
+			*kind = t
+		default:
+			return errors.New("must be gzip, zstd or none")
+		}
+		return nil
+	})
+	fs.BoolFunc("no-compression", "write a plain tar", func(s string) error {
+		plain, err := strconv.ParseBool(s)
+		switch {
+		case err != nil:
+			return errors.New("must be true or false")
+		case plain:
+			*kind = compression.None
+		}
+		return nil
+	})
+}
+
+// compressTo calls fn with a writer that compresses to w.
+func compressTo(w io.Writer, kind compression.Type, fn func(io.Writer) error) error {
 	z, err := compression.NewWriter(w, kind)
 	if err != nil {
 		return err

@@ -13,12 +13,14 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
+	"github.com/rkt/rkt/v2/pkg/compression"
 )
 
 type patchOptions struct {
-	manifestFile                      string
-	edits                             manifestEdits
-	overwrite, replace, noCompression bool
+	manifestFile       string
+	edits              manifestEdits
+	overwrite, replace bool
+	compression        compression.Type
 }
 
 func newPatchManifest() command {
@@ -42,7 +44,7 @@ func (o *patchOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.manifestFile, "manifest", "", "take the whole manifest from `FILE`")
 	fs.BoolVar(&o.overwrite, "overwrite", false, "replace OUT.aci if it exists")
 	fs.BoolVar(&o.replace, "replace", false, "change FILE.aci itself")
-	fs.BoolVar(&o.noCompression, "no-compression", false, "write a plain tar")
+	bindCompression(fs, &o.compression)
 	o.edits.bind(fs)
 }
 
@@ -85,7 +87,7 @@ func runPatchManifest(ctx context.Context, d *Deps, o patchOptions, args []strin
 		return err
 	}
 	w := &stickyWriter{w: out.file}
-	err = compressTo(w, o.noCompression, func(w io.Writer) error { return aci.Patch(w, plain, edit) })
+	err = compressTo(w, o.compression, func(w io.Writer) error { return aci.Patch(w, plain, edit) })
 	switch {
 	case w.err != nil:
 		return message("Unable to write %s: %w", target, out.finish(w.err))

@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -43,13 +44,20 @@ func (t *fileType) String() string { return string(*t) }
 
 func newValidate() command {
 	var t fileType
+	var asJSON bool
 	return command{
 		name: "validate", args: "PATH...", summary: "Validate images, layouts and manifests",
 		description: "Says nothing if everything is valid, unless --debug is given. What a path is,\nis found out by itself.",
 		flags: func(fs *flag.FlagSet) {
 			fs.Var(&t, "type", "take every path for a `TYPE`: appimage, layout or manifest")
+			fs.BoolVar(&asJSON, "json", false, "print a JSON list with what there is to say of each path")
 		},
-		run: func(ctx context.Context, d *Deps, args []string) error { return runValidate(ctx, d, t, args) },
+		run: func(ctx context.Context, d *Deps, args []string) error {
+			if asJSON {
+				return runValidateJSON(ctx, d, t, args)
+			}
+			return runValidate(ctx, d, t, args)
+		},
 	}
 }
 
@@ -79,6 +87,43 @@ func runValidate(ctx context.Context, d *Deps, t fileType, paths []string) error
 		if err != nil {
 			return err
 		}
+	}
+	if failed {
+		return errReported
+	}
+	return nil
+}
+
+// validated is what is said of one path in JSON.
+type validated struct {
+	Path    string `json:"path"`
+	Valid   bool   `json:"valid"`
+	Message string `json:"message"`
+}
+
+// runValidateJSON looks at every path, whatever is wrong with those before it.
+func runValidateJSON(ctx context.Context, d *Deps, t fileType, paths []string) error {
+	if len(paths) == 0 {
+		return errors.New("must pass one or more files")
+	}
+	var list []validated
+	failed := false
+	for _, path := range paths {
+		var said strings.Builder
+		err := validatePath(ctx, &Deps{Stderr: &said, debug: true}, t, path)
+		v := validated{Path: path, Valid: err == nil, Message: strings.TrimSpace(said.String())}
+		if err != nil {
+			failed, v.Message = true, err.Error()
+		}
+		v.Message = strings.TrimPrefix(v.Message, path+": ")
+		list = append(list, v)
+	}
+	data, err := json.MarshalIndent(list, "", "    ")
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(d.Stdout, "%s\n", data); err != nil {
+		return err
 	}
 	if failed {
 		return errReported

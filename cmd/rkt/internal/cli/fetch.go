@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/rkt/rkt/v2/cmd/internal/fetchstore"
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/appargs"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/fetch"
@@ -120,7 +121,7 @@ func (d *Deps) fetcher(ctx context.Context, o *downloadFlags) (*fetch.Fetcher, e
 	}
 	in := d.Global.Insecure
 	return &fetch.Fetcher{
-		Store:     fetchStore{store},
+		Store:     fetchstore.New(store),
 		Insecure:  fetch.Insecure{Image: in.Image, TLS: in.TLS, HTTP: in.HTTP, PubKey: in.PubKey},
 		Auth:      c,
 		Keys:      d.keystore(),
@@ -129,6 +130,9 @@ func (d *Deps) fetcher(ctx context.Context, o *downloadFlags) (*fetch.Fetcher, e
 		Debug:     d.Global.Debug,
 		UserAgent: "rkt/" + version,
 		Getenv:    os.Getenv,
+
+		Registries: c,
+		CertDirs:   fetch.SystemCertDirs(),
 
 		Platform:      ociconv.Platform(o.platform),
 		MaxConcurrent: int(o.concurrent),

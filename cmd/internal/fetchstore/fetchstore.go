@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+// Package fetchstore makes the image store what package fetch wants to put images into.
+package fetchstore
 
 import (
 	"context"
@@ -14,12 +15,12 @@ import (
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
-// fetchStore is the image store as package fetch wants it.
-type fetchStore struct{ *imagestore.Store }
+// New is s as package fetch wants it.
+func New(s *imagestore.Store) fetch.Store { return store{s} }
 
-var _ fetch.Store = fetchStore{}
+type store struct{ *imagestore.Store }
 
-func (s fetchStore) Find(name appc.Identifier, labels appc.Labels) (appc.ImageID, error) {
+func (s store) Find(name appc.Identifier, labels appc.Labels) (appc.ImageID, error) {
 	id, err := s.Store.Find(name, labels)
 	if errors.Is(err, imagestore.ErrNotFound) {
 		return "", &notStoredError{err}
@@ -34,7 +35,7 @@ func (e *notStoredError) Error() string        { return e.err.Error() }
 func (e *notStoredError) Unwrap() error        { return e.err }
 func (e *notStoredError) Is(target error) bool { return target == fetch.ErrNotFound }
 
-func (s fetchStore) Size(id appc.ImageID) (int64, error) {
+func (s store) Size(id appc.ImageID) (int64, error) {
 	rec, err := s.Record(id)
 	if err != nil {
 		return 0, fmt.Errorf("size of image %s: %w", id, err)
@@ -42,16 +43,16 @@ func (s fetchStore) Size(id appc.ImageID) (int64, error) {
 	return rec.Size, nil
 }
 
-func (s fetchStore) Remote(url string) (fetch.Remote, bool, error) {
+func (s store) Remote(url string) (fetch.Remote, bool, error) {
 	r, ok, err := s.Store.Remote(url)
 	return fetch.Remote(r), ok, err
 }
 
-func (s fetchStore) RefreshRemote(r fetch.Remote) error {
+func (s store) RefreshRemote(r fetch.Remote) error {
 	return s.Store.RefreshRemote(imagestore.Remote(r))
 }
 
-func (s fetchStore) ImportACI(ctx context.Context, r io.Reader, o fetch.ImportOptions) (appc.ImageID, error) {
+func (s store) ImportACI(ctx context.Context, r io.Reader, o fetch.ImportOptions) (appc.ImageID, error) {
 	so := imagestore.ImportOptions{
 		Latest: o.Latest, Remote: (*imagestore.Remote)(o.Remote), Adopt: o.Adopt, WantID: o.WantID,
 	}
@@ -64,7 +65,7 @@ func (s fetchStore) ImportACI(ctx context.Context, r io.Reader, o fetch.ImportOp
 	return s.Store.ImportACI(ctx, r, so)
 }
 
-func (s fetchStore) BeginOCI(ctx context.Context) (fetch.OCIImport, error) {
+func (s store) BeginOCI(ctx context.Context) (fetch.OCIImport, error) {
 	im, err := s.Store.BeginOCI(ctx)
 	if err != nil {
 		return nil, err
