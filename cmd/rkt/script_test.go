@@ -46,6 +46,11 @@ func TestScripts(t *testing.T) {
 			"mkkey":  cmdMkKey,
 			"sign":   cmdSign,
 			"serves": cmdServes,
+
+			"registry":  cmdRegistry,
+			"pushimage": cmdPushImage,
+			"mkcosign":  cmdMkCosign,
+			"cosign":    cmdCosign,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", filepath.Join(env.WorkDir, "data"))

@@ -10,12 +10,10 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/distribution"
-	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 )
 
-var errDockerUnsigned = hint.With(
-	errors.New("signature verification for docker images is not supported (try --insecure-options=image)"), unsignedHint)
+var errDockerUnsigned = errors.New("signature verification for docker images is not supported (try --insecure-options=image)")
 
 // fromRegistry brings an image from a registry.
 func (r *run) fromRegistry(ctx context.Context, ref distribution.Docker) (appc.ImageID, error) {
@@ -40,12 +38,13 @@ func (r *run) fromRegistry(ctx context.Context, ref distribution.Docker) (appc.I
 	if r.o.Policy == Never {
 		return "", fmt.Errorf("unable to fetch docker image from URL %q: %s", url, tail)
 	}
-	if !r.Insecure.Image && !r.o.Trusted {
-		return "", errDockerUnsigned
+	verifier, err := r.policyVerifier(ref)
+	if err != nil {
+		return "", err
 	}
 	r.debug("remote fetching from URL %q", url)
 	r.debug("fetching image from %s", url)
-	id, err := r.pull(ctx, ref, known)
+	id, err := r.pull(ctx, ref, known, verifier)
 	if err != nil {
 		return "", fmt.Errorf("error converting docker image to ACI: %s: %w", url, err)
 	}
@@ -68,7 +67,7 @@ func (r *run) suits(id appc.ImageID) (bool, error) {
 	return os == wantOS && arch == wantArch, nil
 }
 
-func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote) (appc.ImageID, error) {
+func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote, verifier *policyVerifier) (appc.ImageID, error) {
 	reference := ref.Tag
 	if ref.Digest != "" {
 		reference = ref.Digest
@@ -81,9 +80,10 @@ func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote) (
 		return "", err
 	}
 	defer g.close()
-	if known.ManifestDigest != "" {
+	// What has to be verified is verified each time: a key may be trusted no more.
+	if known.ManifestDigest != "" && verifier == nil {
 		if digest := g.head(ctx, reference); digest == known.ManifestDigest {
-			return r.unchanged(known)
+			return r.unchanged(known, nil)
 		}
 	}
 	start, err := g.manifest(ctx, reference)
@@ -95,11 +95,15 @@ func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote) (
 	if err != nil {
 		return "", err
 	}
+	verified, err := verifier.verify(ctx, g, start, d)
+	if err != nil {
+		return "", err
+	}
 	remote := Remote{URL: ref.URL(), Downloaded: time.Now(), ManifestDigest: d.Digest}
 	if key, ok, err := r.Store.FindOCI(ctx, remote.URL, d.Digest); err != nil || ok {
 		remote.Key = key
 		if err == nil {
-			return r.unchanged(remote)
+			return r.unchanged(remote, verified)
 		}
 		return "", err
 	}
@@ -112,14 +116,20 @@ func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote) (
 	}
 	i := &importImage{
 		run: r, from: g, manifest: *doc, origin: ociconv.FromReference(ref),
-		latest: ref.Tag == "latest", remote: &remote,
+		latest: ref.Tag == "latest", remote: &remote, verified: verified,
 	}
 	return i.do(ctx)
 }
 
-// unchanged remembers that the image was asked for and is still the same.
-func (r *run) unchanged(remote Remote) (appc.ImageID, error) {
+// unchanged remembers that the image was asked for and is still the same, and
+// what was found out about it.
+func (r *run) unchanged(remote Remote, verified *Verification) (appc.ImageID, error) {
 	remote.Downloaded = time.Now()
+	if verified != nil {
+		if err := r.Store.SetVerified(remote.Key, verified); err != nil {
+			return "", err
+		}
+	}
 	return remote.Key, r.Store.RefreshRemote(remote)
 }
 

@@ -18,6 +18,8 @@ const (
 	maxAuthFile    = 4 << 20
 	maxHelperReply = 1 << 20
 	maxDependency  = 1000 // images of one dependency graph
+	maxReferrers   = 32   // signature manifests that refer to an image
+	maxPayloads    = 100  // signed payloads of an image
 
 	helperTimeout = 30 * time.Second
 	copyBuffer    = 64 << 10

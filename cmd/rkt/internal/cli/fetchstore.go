@@ -51,6 +51,10 @@ func (s fetchStore) RefreshRemote(r fetch.Remote) error {
 	return s.Store.RefreshRemote(imagestore.Remote(r))
 }
 
+func (s fetchStore) SetVerified(id appc.ImageID, v *fetch.Verification) error {
+	return s.Store.SetVerified(id, (*imagestore.Verification)(v))
+}
+
 func (s fetchStore) ImportACI(ctx context.Context, r io.Reader, o fetch.ImportOptions) (appc.ImageID, error) {
 	so := imagestore.ImportOptions{
 		Latest: o.Latest, Remote: (*imagestore.Remote)(o.Remote), Adopt: o.Adopt, WantID: o.WantID,
@@ -88,5 +92,6 @@ func (im ociImport) Commit(ctx context.Context, image fetch.OCIImage) (appc.Imag
 		Layers:         image.Layers,
 		Latest:         image.Latest,
 		Remote:         (*imagestore.Remote)(image.Remote),
+		Verified:       (*imagestore.Verification)(image.Verified),
 	})
 }
