@@ -75,7 +75,7 @@ func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote, v
 			return "", err
 		}
 	}
-	g, err := r.connect(ctx, ref)
+	g, err := r.connect(ctx, ref, actionsPull)
 	if err != nil {
 		return "", err
 	}

@@ -17,9 +17,10 @@ const (
 	maxLegacyChain = 1000      // layers of an image of docker before 1.10
 	maxAuthFile    = 4 << 20
 	maxHelperReply = 1 << 20
-	maxDependency  = 1000 // images of one dependency graph
-	maxReferrers   = 32   // signature manifests that refer to an image
-	maxPayloads    = 100  // signed payloads of an image
+	maxDependency  = 1000    // images of one dependency graph
+	maxReferrers   = 32      // signature manifests that refer to an image
+	maxLocation    = 8 << 10 // of the address that an upload goes to
+	maxPayloads    = 100     // signed payloads of an image
 
 	helperTimeout = 30 * time.Second
 	copyBuffer    = 64 << 10

@@ -35,13 +35,15 @@ type registryConn struct {
 	scheme string
 	client *http.Client
 	base   *http.Transport
+	// actions are what a token is asked for.
+	actions string
 	// anonymous says that there was nothing to show to the registry.
 	anonymous bool
 }
 
 // connect finds out how the registry speaks and what it wants to be shown.
-func (r *run) connect(ctx context.Context, ref distribution.Docker) (*registryConn, error) {
-	g := &registryConn{run: r, host: ref.Host, repo: ref.Repository, base: r.newTransport()}
+func (r *run) connect(ctx context.Context, ref distribution.Docker, actions string) (*registryConn, error) {
+	g := &registryConn{run: r, host: ref.Host, repo: ref.Repository, base: r.newTransport(), actions: actions}
 	challenge, err := g.ping(ctx)
 	if err != nil {
 		g.close()
