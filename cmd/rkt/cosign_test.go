@@ -20,7 +20,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -106,5 +105,5 @@ func cmdCosign(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	tag, err := cosign.Tag(d.Digest.String())
 	ts.Check(err)
-	ts.Check(remote.Write(ref.Context().Tag(tag), v1.Image(img)))
+	ts.Check(remote.Write(ref.Context().Tag(tag), img))
 }

@@ -65,26 +65,31 @@ func (f *Fetcher) Push(ctx context.Context, image *ociarchive.Image, ref distrib
 
 // pushBlob sends one blob unless the registry has it.
 func (g *registryConn) pushBlob(ctx context.Context, b ociarchive.Blob) error {
-	for failures := 0; ; {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
+	return g.persist(ctx, short(b.Digest), func() error {
 		have, err := g.has(ctx, b)
-		if err == nil && have {
+		if err != nil {
+			return err
+		}
+		if have {
 			g.run.debug("the registry has %s", short(b.Digest))
 			return nil
 		}
-		if err == nil {
-			err = g.upload(ctx, b)
-		}
-		if err == nil {
-			g.run.debug("pushed %s", short(b.Digest))
-			return nil
-		}
-		if failures++; failures >= attempts || !worthAnother(err) {
+		if err := g.upload(ctx, b); err != nil {
 			return err
 		}
-		g.run.debug("%s broke (%v), trying again", short(b.Digest), err)
+		g.run.debug("pushed %s", short(b.Digest))
+		return nil
+	})
+}
+
+// persist does something again for as long as its failure may pass.
+func (g *registryConn) persist(ctx context.Context, what string, do func() error) error {
+	for failures := 1; ; failures++ {
+		err := do()
+		if err == nil || failures >= attempts || ctx.Err() != nil || !worthAnother(err) {
+			return err
+		}
+		g.run.debug("%s broke (%v), trying again", what, err)
 		if err := g.run.sleeper()(ctx, backOff(failures-1)); err != nil {
 			return err
 		}
@@ -206,5 +211,5 @@ func (g *registryConn) pushManifest(ctx context.Context, m ociarchive.Blob, tag 
 	if err != nil {
 		return err
 	}
-	return g.put(ctx, to, m.MediaType, m)
+	return g.persist(ctx, "manifest", func() error { return g.put(ctx, to, m.MediaType, m) })
 }

@@ -354,7 +354,7 @@ func TestCosignHostile(t *testing.T) {
 			extra := map[string]any{"annotations": map[string]string{"x": strings.Repeat("x", cosign.MaxManifest)}}
 			h.pushSignatures(t, "app", sigTag(t, i.manifest), extra, [][]byte{p}, alice.layer(t, p))
 		}, "signature manifest is larger than the limit"},
-		"manifest is endless": {func(t *testing.T, h *hub, i *ociImage, _ string) {
+		"manifest is endless": {func(_ *testing.T, h *hub, _ *ociImage, _ string) {
 			h.set(func(w http.ResponseWriter, req *http.Request) bool {
 				if !strings.HasSuffix(req.URL.Path, ".sig") {
 					return false

@@ -8,7 +8,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,20 +45,9 @@ func FromACI(m *appc.ImageManifest, archive io.Reader, layer *os.File) (*Image, 
 		return nil, err
 	}
 	i := &Image{Config: Bytes(ociconv.OCIConfig, config), Layers: []Blob{blob}, Platform: platform}
-	type part struct {
-		MediaType string `json:"mediaType"`
-		Digest    string `json:"digest"`
-		Size      int64  `json:"size"`
-	}
-	data, err := json.Marshal(struct {
-		SchemaVersion int    `json:"schemaVersion"`
-		MediaType     string `json:"mediaType"`
-		Config        part   `json:"config"`
-		Layers        []part `json:"layers"`
-	}{
-		2, ociconv.OCIManifest, part{i.Config.MediaType, i.Config.Digest, i.Config.Size},
-		[]part{{blob.MediaType, blob.Digest, blob.Size}},
-	})
+	data, err := ociconv.NewOCIManifest(
+		ociconv.Descriptor{MediaType: i.Config.MediaType, Digest: i.Config.Digest, Size: i.Config.Size},
+		ociconv.Descriptor{MediaType: blob.MediaType, Digest: blob.Digest, Size: blob.Size})
 	i.Manifest = Bytes(ociconv.OCIManifest, data)
 	return i, err
 }
