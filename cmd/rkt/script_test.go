@@ -42,10 +42,16 @@ func TestScripts(t *testing.T) {
 
 			"breakfiles": cmdBreakFiles,
 			"mklayout":   cmdMkLayout,
+			"setline":    cmdSetLine,
 
 			"mkkey":  cmdMkKey,
 			"sign":   cmdSign,
 			"serves": cmdServes,
+
+			"registry":  cmdRegistry,
+			"pushimage": cmdPushImage,
+			"mkcosign":  cmdMkCosign,
+			"cosign":    cmdCosign,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DATA", filepath.Join(env.WorkDir, "data"))
@@ -116,6 +122,15 @@ func cmdBreakFiles(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(os.WriteFile(path, data, 0o644))
 		ts.Check(os.Chtimes(path, later, later))
 	}
+}
+
+// cmdSetLine is "setline VARIABLE stdout": the variable is what the last command
+// printed, without the end of the line.
+func cmdSetLine(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: setline VARIABLE FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSuffix(ts.ReadFile(args[1]), "\n"))
 }
 
 // cmdMkLayout is "mklayout DIR ARCH...": an OCI image layout with one image for

@@ -23,5 +23,5 @@
 //
 //	key, err := cosign.ParseKey(pem)
 //	entries, err := cosign.Entries(manifest)
-//	err = cosign.Verify([]*cosign.Key{key}, payload, entries[0].Signature, cosign.Image{…})
+//	by, err := cosign.Verify([]*cosign.Key{key}, payload, entries[0].Signature, cosign.Image{…})
 package cosign

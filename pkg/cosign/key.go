@@ -82,6 +82,19 @@ func (k *Key) ID() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Algorithm is the kind of the key, for people.
+func (k *Key) Algorithm() string {
+	switch p := k.public.(type) {
+	case *ecdsa.PublicKey:
+		return "ECDSA " + p.Curve.Params().Name
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", p.N.BitLen())
+	case ed25519.PublicKey:
+		return "Ed25519"
+	}
+	return "unknown"
+}
+
 // signed tells whether the signature is of the payload and by the key.
 func (k *Key) signed(payload, signature []byte) bool {
 	sum := sha256.Sum256(payload)

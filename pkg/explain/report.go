@@ -87,6 +87,7 @@ type Verification struct {
 const (
 	VerifiedBuiltIn = "built-in"     // part of this rkt
 	VerifiedSigned  = "signed"       // by a trusted key, when it was fetched
+	VerifiedPinned  = "pinned"       // by a digest that a trust policy accepts
 	VerifiedNot     = "not-verified" // somebody has said that it need not be
 	VerifiedUnknown = "unknown"      // nothing is recorded
 )

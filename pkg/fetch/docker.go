@@ -11,12 +11,10 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
-	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 )
 
-var errDockerUnsigned = hint.With(
-	errors.New("signature verification for docker images is not supported (try --insecure-options=image)"), unsignedHint)
+var errDockerUnsigned = errors.New("signature verification for docker images is not supported (try --insecure-options=image)")
 
 // fromRegistry brings an image from a registry.
 func (r *run) fromRegistry(ctx context.Context, ref distribution.Docker) (appc.ImageID, error) {
@@ -41,12 +39,13 @@ func (r *run) fromRegistry(ctx context.Context, ref distribution.Docker) (appc.I
 	if r.o.Policy == Never {
 		return "", fmt.Errorf("unable to fetch docker image from URL %q: %s", url, tail)
 	}
-	if !r.Insecure.Image && !r.o.Trusted {
-		return "", errDockerUnsigned
+	verifier, err := r.policyVerifier(ref)
+	if err != nil {
+		return "", err
 	}
 	r.debug("remote fetching from URL %q", url)
 	r.debug("fetching image from %s", url)
-	id, err := r.pull(ctx, ref, known)
+	id, err := r.pull(ctx, ref, known, verifier)
 	if err != nil {
 		return "", fmt.Errorf("error converting docker image to ACI: %s: %w", url, err)
 	}
@@ -70,22 +69,19 @@ func (r *run) suits(id appc.ImageID) (bool, error) {
 }
 
 // pull asks the mirrors of the registry, then the registry itself.
-func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote) (appc.ImageID, error) {
+func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote, verifier *policyVerifier) (appc.ImageID, error) {
 	if ref.Digest != "" {
 		if err := ociconv.CheckDigest(ref.Digest); err != nil {
 			return "", err
 		}
 	}
-	endpoints := []config.Endpoint{{Host: ref.Host, Repository: ref.Repository}}
-	if r.Registries != nil {
-		var err error
-		if endpoints, err = r.Registries.Endpoints(ref.Host, ref.Repository, ref.Digest != ""); err != nil {
-			return "", err
-		}
+	endpoints, err := r.endpoints(ref)
+	if err != nil {
+		return "", err
 	}
 	var failed []error
 	for _, e := range endpoints {
-		id, err := r.pullFrom(ctx, ref, known, e)
+		id, err := r.pullFrom(ctx, ref, known, verifier, e)
 		if err == nil {
 			return id, nil
 		}
@@ -99,19 +95,28 @@ func (r *run) pull(ctx context.Context, ref distribution.Docker, known Remote) (
 	return "", errors.Join(failed...)
 }
 
-func (r *run) pullFrom(ctx context.Context, ref distribution.Docker, known Remote, e config.Endpoint) (appc.ImageID, error) {
+// endpoints are where an image may be asked for, the registry itself last.
+func (r *run) endpoints(ref distribution.Docker) ([]config.Endpoint, error) {
+	if r.Registries == nil {
+		return []config.Endpoint{{Host: ref.Host, Repository: ref.Repository}}, nil
+	}
+	return r.Registries.Endpoints(ref.Host, ref.Repository, ref.Digest != "")
+}
+
+func (r *run) pullFrom(ctx context.Context, ref distribution.Docker, known Remote, verifier *policyVerifier, e config.Endpoint) (appc.ImageID, error) {
 	reference := ref.Tag
 	if ref.Digest != "" {
 		reference = ref.Digest
 	}
-	g, err := r.connect(ctx, e)
+	g, err := r.connect(ctx, e, actionsPull)
 	if err != nil {
 		return "", err
 	}
 	defer g.close()
-	if known.ManifestDigest != "" {
+	// What has to be verified is verified each time: a key may be trusted no more.
+	if known.ManifestDigest != "" && verifier == nil {
 		if digest := g.head(ctx, reference); digest == known.ManifestDigest {
-			return r.unchanged(known)
+			return r.unchanged(known, nil)
 		}
 	}
 	start, err := g.manifest(ctx, reference)
@@ -123,11 +128,15 @@ func (r *run) pullFrom(ctx context.Context, ref distribution.Docker, known Remot
 	if err != nil {
 		return "", err
 	}
+	verified, err := verifier.verify(ctx, g, start, d)
+	if err != nil {
+		return "", err
+	}
 	remote := Remote{URL: ref.URL(), Downloaded: time.Now(), ManifestDigest: d.Digest}
 	if key, ok, err := r.Store.FindOCI(ctx, remote.URL, d.Digest); err != nil || ok {
 		remote.Key = key
 		if err == nil {
-			return r.unchanged(remote)
+			return r.unchanged(remote, verified)
 		}
 		return "", err
 	}
@@ -140,14 +149,20 @@ func (r *run) pullFrom(ctx context.Context, ref distribution.Docker, known Remot
 	}
 	i := &importImage{
 		run: r, from: g, manifest: *doc, origin: ociconv.FromReference(ref),
-		latest: ref.Tag == "latest", remote: &remote,
+		latest: ref.Tag == "latest", remote: &remote, verified: verified,
 	}
 	return i.do(ctx)
 }
 
-// unchanged remembers that the image was asked for and is still the same.
-func (r *run) unchanged(remote Remote) (appc.ImageID, error) {
+// unchanged remembers that the image was asked for and is still the same, and
+// what was found out about it.
+func (r *run) unchanged(remote Remote, verified *Verification) (appc.ImageID, error) {
 	remote.Downloaded = time.Now()
+	if verified != nil {
+		if err := r.Store.SetVerified(remote.Key, verified); err != nil {
+			return "", err
+		}
+	}
 	return remote.Key, r.Store.RefreshRemote(remote)
 }
 

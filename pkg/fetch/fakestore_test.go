@@ -112,6 +112,13 @@ func (s *fakeStore) RefreshRemote(r Remote) error {
 	return nil
 }
 
+func (s *fakeStore) SetVerified(id appc.ImageID, v *Verification) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.images[id].verified = v
+	return nil
+}
+
 func (s *fakeStore) add(id appc.ImageID, i *fakeImage, r *Remote) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,7 +254,7 @@ func (f *fakeImport) Commit(_ context.Context, image OCIImage) (appc.ImageID, er
 	}
 	sum := sha512.Sum512(append(m, image.ManifestDigest...))
 	id := appc.ImageIDFromSum(sum[:]).Key()
-	f.s.add(id, &fakeImage{manifest: image.Manifest, latest: image.Latest, oci: &image}, image.Remote)
+	f.s.add(id, &fakeImage{manifest: image.Manifest, latest: image.Latest, oci: &image, verified: image.Verified}, image.Remote)
 	return id, nil
 }
 

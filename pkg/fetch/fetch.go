@@ -17,6 +17,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/keystore"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 	"github.com/rkt/rkt/v2/pkg/progress"
+	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 )
 
 // Policy says when the store is enough.
@@ -75,6 +76,8 @@ type Fetcher struct {
 	// Keys are what signatures are verified with. With nil everything that has to be
 	// verified is refused.
 	Keys *keystore.Store
+	// Policies say which images of registries are accepted. With nil all are refused.
+	Policies *trustpolicy.Store
 	// TrustKeys, if set, is called before an image is fetched by name: it may look
 	// for keys of the name and ask the user to trust them. What it cannot do it says itself.
 	TrustKeys func(ctx context.Context, name appc.Identifier)

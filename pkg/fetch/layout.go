@@ -62,7 +62,7 @@ func (r *run) local(ctx context.Context, p distribution.Point, l localImage) (ap
 	}
 	if ok {
 		remote.Key = key
-		return r.unchanged(remote)
+		return r.unchanged(remote, nil)
 	}
 	i.remote = &remote
 	id, err := i.do(ctx)

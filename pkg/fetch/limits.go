@@ -19,7 +19,10 @@ const (
 	maxAuthFile    = 4 << 20
 	maxHelperReply = 1 << 20
 	maxCertFile    = 1 << 20
-	maxDependency  = 1000 // images of one dependency graph
+	maxDependency  = 1000    // images of one dependency graph
+	maxReferrers   = 32      // signature manifests that refer to an image
+	maxLocation    = 8 << 10 // of the address that an upload goes to
+	maxPayloads    = 100     // signed payloads of an image
 
 	helperTimeout = 30 * time.Second
 	copyBuffer    = 64 << 10

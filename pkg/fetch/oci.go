@@ -97,6 +97,7 @@ type importImage struct {
 	origin   ociconv.Origin
 	latest   bool
 	remote   *Remote
+	verified *Verification
 }
 
 func (i *importImage) do(ctx context.Context) (appc.ImageID, error) {
@@ -127,7 +128,7 @@ func (i *importImage) do(ctx context.Context) (appc.ImageID, error) {
 	}
 	return i.store(ctx, OCIImage{
 		Manifest: image, RawManifest: i.manifest.data, RawConfig: i.config,
-		ManifestDigest: i.manifest.digest, Layers: layers, Latest: i.latest, Remote: i.remote,
+		ManifestDigest: i.manifest.digest, Layers: layers, Latest: i.latest, Remote: i.remote, Verified: i.verified,
 	})
 }
 

@@ -38,13 +38,15 @@ type registryConn struct {
 	// insecure says that the configuration allows plain http and any
 	// certificate for this registry.
 	insecure bool
+	// actions are what a token is asked for.
+	actions string
 	// anonymous says that there was nothing to show to the registry.
 	anonymous bool
 }
 
 // connect finds out how the registry speaks and what it wants to be shown.
-func (r *run) connect(ctx context.Context, e config.Endpoint) (*registryConn, error) {
-	g := &registryConn{run: r, host: e.Host, repo: e.Repository, base: &hostTransports{run: r}, insecure: e.Insecure}
+func (r *run) connect(ctx context.Context, e config.Endpoint, actions string) (*registryConn, error) {
+	g := &registryConn{run: r, host: e.Host, repo: e.Repository, base: &hostTransports{run: r}, insecure: e.Insecure, actions: actions}
 	if e.Insecure {
 		g.base.insecure = e.Host
 	}

@@ -29,7 +29,11 @@ func (t *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	b := &watchedBody{ctx: ctx, cancel: cancel, limit: limit}
 	b.timer = time.AfterFunc(limit, func() { cancel(errStalled) })
-	resp, err := t.inner.RoundTrip(req.WithContext(ctx))
+	req = req.WithContext(ctx)
+	if req.Body != nil {
+		req.Body = &sentBody{req.Body, b}
+	}
+	resp, err := t.inner.RoundTrip(req)
 	b.timer.Stop()
 	if err != nil {
 		err = b.explain(err)
@@ -38,6 +42,19 @@ func (t *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	b.inner, resp.Body = resp.Body, b
 	return resp, nil
+}
+
+// sentBody gives a server time for as long as it takes what it is sent.
+type sentBody struct {
+	io.ReadCloser
+	b *watchedBody
+}
+
+func (s *sentBody) Read(p []byte) (int, error) {
+	if s.b.timer.Stop() {
+		s.b.timer.Reset(s.b.limit)
+	}
+	return s.ReadCloser.Read(p)
 }
 
 // watchedBody counts only the time that a reader waits in it: whoever writes

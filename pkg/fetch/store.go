@@ -32,6 +32,8 @@ type Store interface {
 	Remote(url string) (Remote, bool, error)
 	// RefreshRemote replaces what is remembered, for an image that did not change.
 	RefreshRemote(r Remote) error
+	// SetVerified replaces what is remembered of the verification of an image.
+	SetVerified(id appc.ImageID, v *Verification) error
 
 	// ImportACI reads r to its end and keeps the image it holds.
 	ImportACI(ctx context.Context, r io.Reader, o ImportOptions) (appc.ImageID, error)
@@ -86,10 +88,11 @@ type ImportOptions struct {
 	Accept func(*appc.ImageManifest) (*Verification, error)
 }
 
-// Verification is the signature that made an image acceptable.
+// Verification is the signature, or the rule, that made an image acceptable.
 type Verification struct {
-	Fingerprint string // of the primary key, lower-case hex
-	Prefix      string // that the key is trusted for; empty for a root key
+	Method      string // MethodCosign, MethodDigest; empty: OpenPGP
+	Fingerprint string // of the primary key, in lower-case hex; the ID of a key of cosign; the digest that is pinned
+	Prefix      string // that the key is trusted for, or the scope of the rule; empty for a root key
 	Signed      time.Time
 }
 
@@ -102,4 +105,5 @@ type OCIImage struct {
 	Layers         []layer.Descriptor // base first
 	Latest         bool
 	Remote         *Remote
+	Verified       *Verification // remembered of the image
 }

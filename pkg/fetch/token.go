@@ -79,6 +79,12 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if header, err = t.current(req.Context()); err != nil {
 		return nil, err
 	}
+	if req.Body != nil && req.GetBody != nil {
+		req = req.Clone(req.Context())
+		if req.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
 	return t.inner.RoundTrip(withAuthorization(req, header))
 }
 
@@ -151,7 +157,7 @@ func (t *authTransport) exchange(ctx context.Context) (*transport.Token, error) 
 		auth = authn.FromConfig(t.config)
 	}
 	// The scope in the answer to GET /v2/ is an example at best (ghcr.io's is).
-	scope := "repository:" + t.g.repo + ":pull"
+	scope := "repository:" + t.g.repo + ":" + t.g.actions
 	inner := &oneHost{inner: t.inner, realm: realm}
 	token, err := transport.Exchange(ctx, reg, auth, inner, []string{scope}, t.challenge)
 	if err != nil {

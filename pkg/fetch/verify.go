@@ -17,6 +17,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/keystore"
 	"github.com/rkt/rkt/v2/pkg/progress"
+	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 )
 
 // mustVerify tells whether the image needs a signature.
@@ -225,6 +226,9 @@ func (v *verifier) accept(m *appc.ImageManifest) (*Verification, error) {
 			return nil, &verifyError{err}
 		}
 	}
+	if err := v.policy(m.Name); err != nil {
+		return nil, err
+	}
 	ring, err := v.Keys.Keyring(m.Name)
 	if err != nil {
 		return nil, v.refused(m.Name, err, "%s")
@@ -237,6 +241,27 @@ func (v *verifier) accept(m *appc.ImageManifest) (*Verification, error) {
 	return &Verification{
 		Fingerprint: string(good.Fingerprint), Prefix: string(good.Scope), Signed: good.Signed.UTC(),
 	}, nil
+}
+
+// policy asks the rules, which can only reject what needs a signature anyway.
+func (v *verifier) policy(name appc.Identifier) error {
+	if v.Policies == nil {
+		return nil
+	}
+	rules, err := v.Policies.Load()
+	if err != nil {
+		return &verifyError{err}
+	}
+	for _, r := range rules.ForACI(name) {
+		switch r.Requirement {
+		case trustpolicy.Reject:
+			return &verifyError{fmt.Errorf("image %q verification failed: trust policy %s rejects %s", name, r.File, r.Scope)}
+		case trustpolicy.PGP:
+			return nil
+		case trustpolicy.AcceptAnything, trustpolicy.Digest, trustpolicy.Sigstore: // for registries
+		}
+	}
+	return nil
 }
 
 func indented(lines []string) string {

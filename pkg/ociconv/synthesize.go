@@ -12,6 +12,17 @@ import (
 // NewManifest makes the manifest of an image that came without one. The same
 // config and layers always give the same bytes.
 func NewManifest(config []byte, layers []Descriptor) ([]byte, error) {
+	sum := sha256.Sum256(config)
+	c := Descriptor{MediaType: dockerConfig, Size: int64(len(config)), Digest: "sha256:" + hex.EncodeToString(sum[:])}
+	return newManifest(DockerManifest, c, layers)
+}
+
+// NewOCIManifest makes a manifest of the OCI.
+func NewOCIManifest(config Descriptor, layers ...Descriptor) ([]byte, error) {
+	return newManifest(OCIManifest, config, layers)
+}
+
+func newManifest(mediaType string, config Descriptor, layers []Descriptor) ([]byte, error) {
 	type blob struct {
 		MediaType string `json:"mediaType"`
 		Size      int64  `json:"size"`
@@ -22,9 +33,7 @@ func NewManifest(config []byte, layers []Descriptor) ([]byte, error) {
 		MediaType     string `json:"mediaType"`
 		Config        blob   `json:"config"`
 		Layers        []blob `json:"layers"`
-	}{SchemaVersion: 2, MediaType: DockerManifest}
-	sum := sha256.Sum256(config)
-	m.Config = blob{MediaType: dockerConfig, Size: int64(len(config)), Digest: "sha256:" + hex.EncodeToString(sum[:])}
+	}{SchemaVersion: 2, MediaType: mediaType, Config: blob{config.MediaType, config.Size, config.Digest}}
 	for _, d := range layers {
 		m.Layers = append(m.Layers, blob{MediaType: d.MediaType, Size: d.Size, Digest: d.Digest})
 	}

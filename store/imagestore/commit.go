@@ -268,6 +268,9 @@ func (c *commit) finish(ctx context.Context, top *topTree) error {
 		}
 	}
 	rec.ID, rec.Name, rec.Labels, rec.Size = c.id, c.img.Manifest.Name, c.img.Manifest.Labels, c.size
+	if c.img.Verified != nil {
+		rec.Verified = c.img.Verified
+	}
 	if err := c.s.writeManifest(key, c.data); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type OCIImage struct {
 	Layers         []layer.Descriptor
 	Latest         bool
 	Remote         *Remote
+	Verified       *Verification // recorded with the image; nil leaves what is recorded
 }
 
 // OCIImport collects the layers of one image. Between the first PutLayer or

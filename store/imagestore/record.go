@@ -59,11 +59,12 @@ type Record struct {
 	Verified *Verification `json:"verified,omitempty"`
 }
 
-// Verification is a signature of the archive that was accepted.
+// Verification is a signature that was accepted, or the rule that accepted the image without one.
 type Verification struct {
-	Fingerprint string    `json:"fingerprint"`      // of the primary key, lower-case hex
-	Prefix      string    `json:"prefix,omitempty"` // that the key is trusted for; empty for a root key
-	Signed      time.Time `json:"signed"`
+	Method      string    `json:"method,omitempty"` // cosign, digest; empty: OpenPGP
+	Fingerprint string    `json:"fingerprint"`      // of the primary key, in lower-case hex; the ID of a key of cosign; the digest that is pinned
+	Prefix      string    `json:"prefix,omitempty"` // that the key is trusted for, or the scope of the rule; empty for a root key
+	Signed      time.Time `json:"signed,omitzero"`  // unknown for other methods than OpenPGP
 }
 
 // RemoteRecord is where an image came from and how fresh that knowledge is.

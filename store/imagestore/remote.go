@@ -103,6 +103,28 @@ func (s *Store) RefreshRemote(r Remote) error {
 	return nil
 }
 
+// SetVerified replaces what is recorded of the verification of an image.
+func (s *Store) SetVerified(id appc.ImageID, v *Verification) error {
+	key := id.Key()
+	if !isKey(string(key)) {
+		return &NotFoundError{Key: key}
+	}
+	l, err := s.keyLock(context.Background(), string(key), lock.Exclusive)
+	if err != nil {
+		return fmt.Errorf("error locking image: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	rec, err := s.readRecord(key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NotFoundError{Key: key}
+	}
+	if err != nil || rec.Verified != nil && v != nil && *rec.Verified == *v {
+		return err
+	}
+	rec.Verified = v
+	return s.rewriteRecord(rec)
+}
+
 // forgetRemote takes a URL out of the record of the image it pointed to
 // before. It is tidiness only: where two records claim a URL, the later download counts.
 func (s *Store) forgetRemote(key appc.ImageID, url string) {

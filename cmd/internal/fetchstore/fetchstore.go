@@ -52,6 +52,11 @@ func (s store) RefreshRemote(r fetch.Remote) error {
 	return s.Store.RefreshRemote(imagestore.Remote(r))
 }
 
+// SetVerified records the verdict on an image that is kept.
+func (s store) SetVerified(id appc.ImageID, v *fetch.Verification) error {
+	return s.Store.SetVerified(id, (*imagestore.Verification)(v))
+}
+
 func (s store) ImportACI(ctx context.Context, r io.Reader, o fetch.ImportOptions) (appc.ImageID, error) {
 	so := imagestore.ImportOptions{
 		Latest: o.Latest, Remote: (*imagestore.Remote)(o.Remote), Adopt: o.Adopt, WantID: o.WantID,
@@ -89,5 +94,6 @@ func (im ociImport) Commit(ctx context.Context, image fetch.OCIImage) (appc.Imag
 		Layers:         image.Layers,
 		Latest:         image.Latest,
 		Remote:         (*imagestore.Remote)(image.Remote),
+		Verified:       (*imagestore.Verification)(image.Verified),
 	})
 }

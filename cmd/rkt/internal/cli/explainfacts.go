@@ -11,6 +11,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/explain"
+	"github.com/rkt/rkt/v2/pkg/fetch"
 	"github.com/rkt/rkt/v2/stage0"
 	"github.com/rkt/rkt/v2/store/imagestore"
 	"github.com/rkt/rkt/v2/store/treestore"
@@ -68,7 +69,11 @@ func (d *Deps) verification(id appc.ImageID, asked bool) explain.Verification {
 	case d.isBuiltIn(id):
 		return explain.Verification{Status: explain.VerifiedBuiltIn, Detail: "the image is part of this rkt"}
 	case signed != nil:
-		return explain.Verification{Status: explain.VerifiedSigned, Detail: signedBy(signed)}
+		status := explain.VerifiedSigned
+		if signed.Method == fetch.MethodDigest {
+			status = explain.VerifiedPinned
+		}
+		return explain.Verification{Status: status, Detail: signedBy(signed)}
 	case asked && d.Global.Insecure.Image:
 		return explain.Verification{Status: explain.VerifiedNot, Detail: "--insecure-options=image: no signature is asked for"}
 	}
@@ -80,6 +85,12 @@ func (d *Deps) verification(id appc.ImageID, asked bool) explain.Verification {
 
 // signedBy is a verification in words.
 func signedBy(v *imagestore.Verification) string {
+	switch v.Method {
+	case fetch.MethodCosign:
+		return fmt.Sprintf("signed by cosign key %s, trusted for %s", v.Fingerprint, v.Prefix)
+	case fetch.MethodDigest:
+		return fmt.Sprintf("pinned to %s by the trust policy for %s", v.Fingerprint, v.Prefix)
+	}
 	scope := "a root key"
 	if v.Prefix != "" {
 		scope = "trusted for " + v.Prefix

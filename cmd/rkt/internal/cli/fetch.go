@@ -125,6 +125,7 @@ func (d *Deps) fetcher(ctx context.Context, o *downloadFlags) (*fetch.Fetcher, e
 		Insecure:  fetch.Insecure{Image: in.Image, TLS: in.TLS, HTTP: in.HTTP, PubKey: in.PubKey},
 		Auth:      c,
 		Keys:      d.keystore(),
+		Policies:  d.policies(),
 		TrustKeys: d.trustForFetch,
 		Display:   d.display,
 		Debug:     d.Global.Debug,

@@ -15,6 +15,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/keystore"
+	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 )
 
 type trustOptions struct {
@@ -22,6 +23,7 @@ type trustOptions struct {
 	skipReview bool
 	allowHTTP  bool
 	keys       []string
+	cosign     []string
 }
 
 func newTrust(d *Deps) *cobra.Command {
@@ -32,6 +34,7 @@ func newTrust(d *Deps) *cobra.Command {
 		Long: "Adds keys to the local keystore, for the verification of images whose name begins with the prefix.\n\n" +
 			"PUBKEY is a local file or an https URL. Without any, keys are looked for by meta discovery at the prefix. " +
 			"Prefixes are compared by path component: example.com/app is not a prefix of example.com/apple. " +
+			"With --cosign-key the prefix is docker://HOST/REPOSITORY, for the images of a registry that are signed with that key of cosign. " +
 			"The path `list` or `rm` has to be written as ./list or ./rm.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,6 +45,7 @@ func newTrust(d *Deps) *cobra.Command {
 	o.scope.bind(cmd, "trust the key")
 	cmd.Flags().BoolVar(&o.skipReview, "skip-fingerprint-review", false, "accept key without fingerprint confirmation")
 	cmd.Flags().BoolVar(&o.allowHTTP, "insecure-allow-http", false, "allow HTTP use for key discovery and/or retrieval")
+	cmd.Flags().StringArrayVar(&o.cosign, "cosign-key", nil, "file with a public key of cosign to trust for images of registries (example: '--cosign-key=cosign.pub --prefix=docker://example.com/app')")
 	cmd.AddCommand(newTrustList(d), newTrustRm(d))
 	return cmd
 }
@@ -81,6 +85,12 @@ to trust the key for all images, run: rkt trust --root %[1]s
 `
 
 func runTrust(ctx context.Context, d *Deps, o trustOptions) error {
+	if len(o.cosign) > 0 {
+		return runTrustCosign(d, o)
+	}
+	if trustpolicy.IsDocker(o.scope.prefix) {
+		return hint.With(errors.New("--prefix=docker://… is for keys of cosign"), "name the key with --cosign-key=FILE")
+	}
 	scope, given, err := o.scope.scope()
 	switch {
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rkt/rkt/v2/pkg/keystore"
+	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 )
 
 type trustListOptions struct {
@@ -21,7 +22,7 @@ func newTrustList(d *Deps) *cobra.Command {
 		Use:   "list",
 		Short: "List the keys that may sign images",
 		Long: "Lists the keys of both levels, the system's and the local one. STATUS is why signatures of a key are refused, or \"valid\"; " +
-			"\"masked\" is a key of the system that `rkt trust rm` took away. The exit status is 254 if a file of the keystore cannot be used.",
+			"\"masked\" is a key of the system that `rkt trust rm` took away. Keys of cosign follow, by their rules. The exit status is 254 if a file of the keystore, or a trust policy, cannot be used.",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runTrustList(d, o) },
 	}
@@ -38,8 +39,9 @@ type trustJSON struct {
 	Level       string   `json:"level"`
 	Status      string   `json:"status"`
 	Identities  []string `json:"identities"`
-	Created     string   `json:"created"`
+	Created     string   `json:"created,omitempty"`
 	Path        string   `json:"path"`
+	Kind        string   `json:"kind,omitempty"` // "cosign"; absent: OpenPGP
 }
 
 func runTrustList(d *Deps, o trustListOptions) error {
@@ -55,6 +57,17 @@ func runTrustList(d *Deps, o trustListOptions) error {
 			continue
 		}
 		keys = append(keys, keyJSON(in))
+	}
+	cosign, err := d.policies().Keys()
+	if err != nil {
+		return err
+	}
+	for _, in := range cosign {
+		if in.Err != nil {
+			faults = append(faults, in.Err)
+			continue
+		}
+		keys = append(keys, cosignJSON(in))
 	}
 	if o.format != formatTable {
 		err = d.printJSON(keys, o.format == formatJSONPretty)
@@ -85,6 +98,14 @@ func keyJSON(in keystore.Info) trustJSON {
 		k.Identities = []string{}
 	}
 	return k
+}
+
+// cosignJSON is a key of cosign, which has neither name nor date.
+func cosignJSON(in trustpolicy.Info) trustJSON {
+	return trustJSON{
+		Fingerprint: in.Key.ID(), File: in.Key.ID(), Prefix: in.Scope.String(), Level: in.Level,
+		Status: "valid", Identities: []string{"cosign " + in.Key.Algorithm()}, Path: in.Path, Kind: "cosign",
+	}
 }
 
 func (d *Deps) printKeys(keys []trustJSON, noLegend bool) error {

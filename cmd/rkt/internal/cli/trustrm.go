@@ -24,7 +24,7 @@ func newTrustRm(d *Deps) *cobra.Command {
 		Use:   "rm [flags] FINGERPRINT...",
 		Short: "Stop trusting keys",
 		Long: "Removes keys from the local keystore, wherever they are trusted or only for what --prefix or --root says. " +
-			"A key of the system level is masked by an empty local file. Images that were verified before stay.",
+			"FINGERPRINT is that of an OpenPGP key or the ID of a key of cosign. A key of the system level is masked by an empty local file. Images that were verified before stay.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			o.keys = args
@@ -36,13 +36,9 @@ func newTrustRm(d *Deps) *cobra.Command {
 }
 
 func runTrustRm(d *Deps, o trustRmOptions) error {
-	scope, given, err := o.scope.scope()
+	where, err := o.scope.where()
 	if err != nil {
 		return err
-	}
-	only := &scope
-	if !given {
-		only = nil
 	}
 	var fingerprints []keystore.Fingerprint
 	for _, k := range o.keys {
@@ -53,34 +49,50 @@ func runTrustRm(d *Deps, o trustRmOptions) error {
 		fingerprints = append(fingerprints, f)
 	}
 	for _, f := range fingerprints {
-		removed, err := d.keystore().Remove(f, only)
-		for _, r := range removed {
-			if err := d.printf("%s", removedKey(r)); err != nil {
-				return err
-			}
-		}
+		n, err := d.distrust(f, where)
 		if errors.Is(err, fs.ErrPermission) {
 			err = hint.With(err, `run rkt trust as root or as a member of the group "rkt-admin"`)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot remove key %s: %w", f, err)
 		}
-		if len(removed) == 0 {
-			return hint.With(fmt.Errorf("no key file %s is trusted%s", f, forScope(only)),
+		if n == 0 {
+			return hint.With(fmt.Errorf("no key file %s is trusted%s", f, where),
 				"rkt trust list shows the keys; one that is in the file of another goes with that one")
 		}
 	}
 	return nil
 }
 
-func forScope(scope *keystore.Scope) string {
-	switch {
-	case scope == nil:
-		return ""
-	case *scope == keystore.Root:
-		return " for all images"
+// distrust removes a key of either kind and tells from how many places.
+func (d *Deps) distrust(f keystore.Fingerprint, where trustWhere) (int, error) {
+	n := 0
+	if where.docker == nil {
+		removed, err := d.keystore().Remove(f, where.scope)
+		for _, r := range removed {
+			if err := d.printf("%s", removedKey(r)); err != nil {
+				return n, err
+			}
+		}
+		n += len(removed)
+		if err != nil {
+			return n, err
+		}
 	}
-	return fmt.Sprintf(" for prefix %q", string(*scope))
+	if where.scope != nil && *where.scope != keystore.Root {
+		return n, nil
+	}
+	removed, err := d.policies().RemoveKey(string(f), where.dockerScope())
+	for _, r := range removed {
+		verb := "Removed"
+		if r.Masked {
+			verb = "Masked"
+		}
+		if err := d.printf("%s cosign key for prefix %q at %q", verb, r.Scope, r.Path); err != nil {
+			return n, err
+		}
+	}
+	return n + len(removed), err
 }
 
 func removedKey(r keystore.Removed) string {
