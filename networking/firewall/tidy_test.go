@@ -10,7 +10,7 @@ import (
 
 func TestTidy(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b inside) {
-		tidy := func() { b.ns.must(t, b.Backend.Tidy) }
+		tidy := func() { b.ns.must(t, b.Tidy) }
 		tidy()
 		b.mustAdd(t, numbered(1))
 		before := b.rules(t)

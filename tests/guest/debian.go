@@ -28,17 +28,20 @@ TasksMax=infinity
 TimeoutStartSec=infinity
 `
 
-// debianDisk is an image of a small Debian with systemd, D-Bus and
-// systemd-machined that runs the checks.
-func debianDisk(t *testing.T) string {
+// debianPackages is what the host has besides the essentials.
+var debianPackages = []string{"systemd-sysv", "systemd-container", "dbus", "busybox-static", "iproute2", "iptables", "nftables"}
+
+// debianDisk is an image of a small Debian with systemd, D-Bus, systemd-machined
+// and programs for networks that runs the checks.
+func debianDisk(t *testing.T, release string) string {
 	t.Helper()
-	dir := harness.Cached(t, "guest-debian", func(dir string) {
-		t.Logf("making a Debian for a guest (once; kept in %s)", harness.CacheDir(t))
+	dir := harness.Cached(t, "guest-disk-"+release, func(dir string) {
+		t.Logf("making a Debian %s for a guest (once; kept in %s)", release, harness.CacheDir(t))
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		root := filepath.Join(dir, "root")
-		harness.Debootstrap(t, root, "systemd-sysv", "systemd-container", "dbus", "busybox-static")
+		debootstrap(t, release, root)
 		unit := filepath.Join(root, "etc/systemd/system/checks.service")
 		if err := os.WriteFile(unit, []byte(checksUnit), 0o644); err != nil {
 			t.Fatal(err)
@@ -64,4 +67,34 @@ func debianDisk(t *testing.T) string {
 		}
 	})
 	return filepath.Join(dir, "disk")
+}
+
+// debootstrap makes a directory of a release, which need not be this machine's,
+// from the mirror that apt uses.
+func debootstrap(t *testing.T, release, root string) {
+	t.Helper()
+	debs := filepath.Join(harness.CacheDir(t), "debs-"+release)
+	if err := os.MkdirAll(debs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--mount", "debootstrap", "--variant=minbase", "--cache-dir=" + debs, "--include=" + strings.Join(debianPackages, ","), release, root}
+	if m := mirror(t); m != "" {
+		args = append(args, m)
+	}
+	harness.Command(t, "unshare", args...) // it mounts /proc in the new root
+	for _, p := range []string{"var/cache/apt/archives", "var/lib/apt/lists"} {
+		harness.Command(t, "find", filepath.Join(root, p), "-type", "f", "-delete")
+	}
+}
+
+// mirror is the first of Debian's own releases that apt knows, "" if it knows none.
+func mirror(t *testing.T) string {
+	t.Helper()
+	out := harness.Command(t, "apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
+	for line := range strings.Lines(out) {
+		if name, uri, ok := strings.Cut(strings.TrimSpace(line), " "); ok && !strings.Contains(name, "-") {
+			return uri
+		}
+	}
+	return ""
 }

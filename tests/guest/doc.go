@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package guest runs pods on hosts that this machine is not: with the unified
-// cgroup hierarchy (v2) alone, with the old ones (v1) alone, and with systemd as
-// PID 1. Each host is a virtual machine under qemu with Debian's kernel, without
+// cgroup hierarchy (v2) alone, with the old ones (v1) alone and iptables in place
+// of nf_tables, and with systemd as PID 1, of Debian 12 and of 13. Each host is a
+// virtual machine under qemu with the kernel of this machine's Debian, without
 // hardware virtualisation if there is none.
 //
 // Words: the kernel is that of Debian's linux-image-cloud package, downloaded

@@ -19,13 +19,19 @@ import (
 // TestUnified runs the checks on a host that has cgroup v2 alone.
 func TestUnified(t *testing.T) { runChecks(t, machine{host: "unified"}, "^TestUnified$") }
 
-// TestLegacy runs them on one that has cgroup v1 alone.
+// TestLegacy runs them on one that has cgroup v1 alone, and no nf_tables.
 func TestLegacy(t *testing.T) { runChecks(t, machine{host: "legacy"}, "^TestLegacy$") }
 
-// TestSystemd runs those on one whose PID 1 is systemd, with cgroup v2.
-func TestSystemd(t *testing.T) {
+// TestSystemd runs those on Debian 12, whose PID 1 is systemd, with cgroup v2.
+func TestSystemd(t *testing.T) { debian(t, "bookworm") }
+
+// TestSystemd13 runs them on Debian 13.
+func TestSystemd13(t *testing.T) { debian(t, "trixie") }
+
+func debian(t *testing.T, release string) {
+	t.Helper()
 	testenv.NeedsProgram(t, "debootstrap")
-	runChecks(t, machine{host: "systemd", debian: debianDisk(t)}, "^TestSystemd$")
+	runChecks(t, machine{host: "systemd", debian: debianDisk(t, release)}, "^TestSystemd$")
 }
 
 // runEnv restricts the checks further, as go test -run does: /memory.
@@ -37,7 +43,7 @@ func runChecks(t *testing.T, m machine, run string) {
 	testenv.NeedsProgram(t, "qemu-system-x86_64")
 	m.kernel = debianKernel(t)
 	args := "-test.v -test.timeout=" + patience.String() + " -test.run=" + run + os.Getenv(runEnv)
-	m.disk = makeDisk(t, hostTree(t, args), "2G")
+	m.disk = makeDisk(t, hostTree(t, args, m.host == "legacy"), "2G")
 	report(t, m.run(t))
 }
 
@@ -60,7 +66,7 @@ func report(t *testing.T, c console) {
 }
 
 // hostTree is the root file system of a host without a service manager.
-func hostTree(t *testing.T, args string) string {
+func hostTree(t *testing.T, args string, legacy bool) string {
 	t.Helper()
 	root := t.TempDir()
 	for _, dir := range []string{"bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var/lib"} {
@@ -85,6 +91,9 @@ func hostTree(t *testing.T, args string) string {
 	put("init", harness.GoProgram(t, "tests/guest/init"))
 	put("bin/rkt", harness.Program(t, "RKT_BIN", "rkt"))
 	put("checks", checksProgram(t))
+	put("netprobe", harness.GoProgram(t, "tests/functional/netprobe"))
+	networkPrograms(t, root, legacy)
+	link(t, "/run", filepath.Join(root, "var/run"))
 	for name, text := range map[string]string{
 		"checks.args": args, "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "etc/group": "root:x:0:\n",
 		"etc/os-release": "ID=guest\n", "etc/hosts": "127.0.0.1\tlocalhost\n", "etc/resolv.conf": "",

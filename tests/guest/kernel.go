@@ -21,8 +21,17 @@ type kernel struct {
 	modules map[string]string // file of each module
 }
 
-// modules are what a guest needs that is not in the kernel: its disk and overlays.
-var modules = []string{"virtio_pci", "virtio_blk", "overlay"}
+// modulesOf are what a guest needs that is not in the kernel: its disk, overlays
+// and networks. Nothing in it loads more: there is no modprobe. The host with
+// cgroup v1 is old in this, too: it has iptables, and no nf_tables.
+func modulesOf(host string) []string {
+	all := strings.Fields(`virtio_pci virtio_blk overlay veth bridge br_netfilter macvlan ipvlan dummy
+		iptable_filter ip6table_filter xt_comment xt_conntrack xt_addrtype xt_nat xt_MASQUERADE xt_tcpudp`)
+	if host == "legacy" {
+		return append(all, strings.Fields("iptable_nat ip6table_nat iptable_raw ip6table_raw")...)
+	}
+	return append(all, strings.Fields("nft_chain_nat nft_nat nft_masq nft_ct nft_fib_inet nft_compat")...)
+}
 
 // debianKernel is that of the newest linux-image-cloud package.
 func debianKernel(t *testing.T) kernel {

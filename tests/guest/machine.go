@@ -31,7 +31,7 @@ type machine struct {
 }
 
 // initramfs packs the init program and the modules.
-func initramfs(t *testing.T, k kernel) string {
+func initramfs(t *testing.T, k kernel, host string) string {
 	t.Helper()
 	var c cpio
 	for _, dir := range []string{"dev", "proc", "disk", "modules"} {
@@ -39,7 +39,7 @@ func initramfs(t *testing.T, k kernel) string {
 	}
 	c.file("init", read(t, harness.GoProgram(t, "tests/guest/init")))
 	var order []string
-	for _, name := range k.load(t, modules) {
+	for _, name := range k.load(t, modulesOf(host)) {
 		c.file("modules/"+name, read(t, k.modules[name]))
 		order = append(order, name)
 	}
@@ -90,7 +90,7 @@ func (m machine) run(t *testing.T) console {
 	args := []string{
 		"-machine", "q35", "-accel", accel, "-cpu", "max", "-smp", "2", "-m", "1024",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
-		"-kernel", m.kernel.image, "-initrd", initramfs(t, m.kernel), "-append", words,
+		"-kernel", m.kernel.image, "-initrd", initramfs(t, m.kernel, m.host), "-append", words,
 		"-drive", "id=a,file=" + m.disk + ",format=raw,if=none,cache=unsafe", "-device", "virtio-blk-pci,drive=a",
 	}
 	if m.debian != "" {

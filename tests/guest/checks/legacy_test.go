@@ -25,6 +25,7 @@ func TestLegacy(t *testing.T) {
 	h.check("users", (*host).users)
 	h.check("mutable", (*host).mutable)
 	h.check("inside", (*host).insideLegacy)
+	h.check("network", (*host).network)
 	h.check("fly", (*host).fly)
 }
 

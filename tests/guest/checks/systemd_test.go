@@ -35,6 +35,8 @@ func TestSystemd(t *testing.T) {
 	h.check("delegate", (*host).delegate)
 	h.check("sandbox", (*host).sandbox)
 	h.check("killed", (*host).killedService)
+	h.check("network", (*host).network)
+	h.check("netservice", (*host).netService)
 }
 
 // tool runs a program of the host that has to succeed.

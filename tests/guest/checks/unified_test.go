@@ -37,6 +37,7 @@ func TestUnified(t *testing.T) {
 	h.check("mutable", (*host).mutable)
 	h.check("inside", (*host).inside)
 	h.check("shared", (*host).shared)
+	h.check("network", (*host).network)
 	h.check("fly", (*host).fly)
 }
 

@@ -183,7 +183,7 @@ func checks() error {
 	c := exec.Command(filepath.Join(dir, "checks"), strings.Fields(string(args))...)
 	c.Env = []string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=" + filepath.Join(dir, "tmp"), "RKT_BIN=" + filepath.Join(dir, "bin/rkt"),
-		"RKT_TEST_MUSTRUN=all", "RKT_GUEST=" + parameter("guest.host"),
+		"RKT_TEST_MUSTRUN=all", "RKT_NETPROBE=" + filepath.Join(dir, "netprobe"), "RKT_GUEST=" + parameter("guest.host"),
 	}
 	c.Dir = "/root"
 	c.Stdout, c.Stderr = os.Stdout, os.Stdout
