@@ -275,7 +275,7 @@ func (k *copier) isSkipped(st *unix.Stat_t) (bool, error) {
 		}
 		k.skipInode = &inode{uint64(own.Dev), own.Ino} //nolint:unconvert // Dev has another type on other machines
 	}
-	return *k.skipInode == inode{uint64(st.Dev), st.Ino}, nil
+	return *k.skipInode == inode{uint64(st.Dev), st.Ino}, nil //nolint:unconvert // Dev has another type on other machines
 }
 
 func (k *copier) regular(from *os.File, name string, to *os.File, as string, st *unix.Stat_t) error {

@@ -12,12 +12,14 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // Versions of systemd in which flags of systemd-nspawn appeared.
 const (
 	nspawnChdir      = 229
 	nspawnResolvConf = 239
+	nspawnConsole    = 242
 )
 
 // nspawnEngine has systemd-nspawn run the command. It refuses trees without
@@ -45,7 +47,11 @@ func nspawnCommand(ctx context.Context, c *call, j job) (*exec.Cmd, error) {
 	if j.workingDir != "" && release < nspawnChdir {
 		return nil, errors.New("the working dir can only be set on systems with systemd-nspawn >= 229")
 	}
-	cmd := exec.CommandContext(ctx, program, nspawnArgs(j, release)...)
+	args := nspawnArgs(j, release)
+	if release >= nspawnConsole && (!isTerminal(c.Stdin) || !isTerminal(c.Stdout)) {
+		args = append([]string{"--console=pipe"}, args...) // the streams themselves, not a terminal's output
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{"PATH=" + c.Getenv("PATH"), "TERM=" + c.Getenv("TERM"), "SYSTEMD_LOG_LEVEL=err"}
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGTERM}
 	return cmd, nil
@@ -77,4 +83,9 @@ func nspawnVersion(ctx context.Context, program string) (int, error) {
 	}
 	digits, _, _ := strings.Cut(fields[1], "~")
 	return strconv.Atoi(digits)
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
