@@ -28,6 +28,7 @@ const (
 	modeFile     = "buildMode"
 	depstoreDir  = "depstore"
 	scratchFile  = "scratch"
+	stagingDir   = "staging"
 	targetDir    = "target"
 	workDir      = "work"
 )
@@ -101,6 +102,9 @@ func (c *call) withBuild(fn func(*build) error) error {
 // recover takes away what a command left that was killed.
 func (b *build) recover(c *call) error {
 	if err := unmountStale(b.path(targetDir)); err != nil {
+		return err
+	}
+	if err := imagestore.RemoveTree(b.path(stagingDir)); err != nil {
 		return err
 	}
 	n, err := b.removeScratch()

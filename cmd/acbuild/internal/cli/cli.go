@@ -38,6 +38,7 @@ type Deps struct {
 type globalFlags struct {
 	debug, noHistory, help bool
 	workPath, modify       string
+	modifyOCI              string
 }
 
 func (g *globalFlags) bind(fs *flag.FlagSet) {
@@ -46,6 +47,7 @@ func (g *globalFlags) bind(fs *flag.FlagSet) {
 	for _, name := range []string{"modify", "modify-appc"} {
 		fs.StringVar(&g.modify, name, g.modify, "apply the command to the image `FILE` instead of a build")
 	}
+	fs.StringVar(&g.modifyOCI, "modify-oci", g.modifyOCI, "the same for an archive of an OCI layout")
 	fs.BoolVar(&g.noHistory, "no-history", g.noHistory, "do not record the command in the manifest")
 	fs.BoolVar(&g.help, "help", false, "print this help")
 	fs.BoolVar(&g.help, "h", false, "print this help")
@@ -192,7 +194,7 @@ func (d *Deps) runLeaf(ctx context.Context, cmd command, words, args []string) i
 }
 
 func (c *call) do(ctx context.Context) error {
-	if c.global.modify != "" {
+	if c.global.modify != "" || c.global.modifyOCI != "" {
 		return c.modify(ctx)
 	}
 	if c.cmd.run != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
+	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
 func newCopy() command {
@@ -96,36 +97,78 @@ func (c *call) copyTo(ctx context.Context, b *build, root *inroot.Root, src, dst
 	if base == "/" {
 		return &fs.PathError{Op: "mkdir", Path: shown, Err: unix.EEXIST}
 	}
-	parent, err := root.MkdirAll(path.Dir(path.Join("/", dst)))
+	dir, err := root.Resolve(path.Dir(path.Join("/", dst)))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = parent.Close() }()
-	var st unix.Stat_t
-	err = unix.Fstatat(int(parent.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	st, err := root.Lstat(path.Join(dir, base))
 	exists := err == nil
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return &fs.PathError{Op: "stat", Path: shown, Err: err}
-	}
 	switch {
+	case err != nil && !errors.Is(err, unix.ENOENT):
+		return &fs.PathError{Op: "stat", Path: shown, Err: err}
 	case exists && info.IsDir():
 		return &fs.PathError{Op: "mkdir", Path: shown, Err: unix.EEXIST}
 	case exists && st.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return &fs.PathError{Op: "copy", Path: shown, Err: unix.EISDIR}
 	}
-	k := &copier{ctx: ctx, privileged: c.EUID == 0, links: map[inode]linkName{}, skip: b.dir}
 	c.debugf("copying %s to %s", src, dst)
-	from, name, err := openParent(src)
+	stage, err := c.stage(ctx, b, src, base)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = from.Close() }()
-	if exists { // it may be another name of a file of the image, or a link: never written to
-		if err := unix.Unlinkat(int(parent.Fd()), base, 0); err != nil {
-			return &fs.PathError{Op: "replace", Path: shown, Err: err}
-		}
+	err = placeCopy(root, stage, dir, base)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", shown, err)
 	}
-	return k.entry(from, name, parent, base)
+	return errors.Join(err, stage.Close(), imagestore.RemoveTree(b.path(stagingDir)))
+}
+
+// stage copies src to a directory beside the image, so that nothing is in the
+// image unless it is complete.
+func (c *call) stage(ctx context.Context, b *build, src, base string) (*os.File, error) {
+	if err := os.Mkdir(b.path(stagingDir), 0o700); err != nil {
+		return nil, err
+	}
+	from, name, err := openParent(src)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = from.Close() }()
+	stage, err := os.Open(b.path(stagingDir))
+	if err != nil {
+		return nil, err
+	}
+	k := &copier{ctx: ctx, privileged: c.EUID == 0, links: map[inode]linkName{}, skip: b.dir}
+	if err := k.entry(from, name, stage, base); err != nil {
+		return nil, errors.Join(err, stage.Close(), imagestore.RemoveTree(b.path(stagingDir)))
+	}
+	return stage, nil
+}
+
+// placeCopy moves a copy into the directory dir of the image. What it replaces
+// may be another name of a file, or a link: neither is written to.
+func placeCopy(root *inroot.Root, stage *os.File, dir, base string) error {
+	parent, err := root.MkdirAll(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
+	err = unix.Renameat(int(stage.Fd()), base, int(parent.Fd()), base)
+	if !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	// Whoever is not root may not move a directory they cannot write to.
+	var st unix.Stat_t
+	if serr := unix.Fstatat(int(stage.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); serr != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return errors.Join(err, serr)
+	}
+	if cerr := unix.Fchmodat(int(stage.Fd()), base, 0o700, 0); cerr != nil {
+		return errors.Join(err, cerr)
+	}
+	if err := unix.Renameat(int(stage.Fd()), base, int(parent.Fd()), base); err != nil {
+		return err
+	}
+	return unix.Fchmodat(int(parent.Fd()), base, st.Mode&0o7777, 0)
 }
 
 // openParent opens the directory that has src, whose name there it returns.

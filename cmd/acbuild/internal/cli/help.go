@@ -72,7 +72,7 @@ func helpText(cmd command, words []string) []byte {
 func flagHelp(fs *flag.FlagSet) string {
 	var b strings.Builder
 	fs.VisitAll(func(f *flag.Flag) {
-		if len(f.Name) == 1 || strings.HasPrefix(f.Name, "modify-") {
+		if len(f.Name) == 1 || f.Name == "modify-appc" {
 			return
 		}
 		value, usage := flag.UnquoteUsage(f)

@@ -19,7 +19,10 @@ import (
 
 // modify applies the command to an image file.
 func (c *call) modify(ctx context.Context) error {
-	file := c.global.modify
+	file, mode := c.global.modify, modeAppc
+	if file == "" {
+		file, mode = c.global.modifyOCI, modeOCI
+	}
 	if c.cmd.alone {
 		return message("Can't use the --modify flag with %s.", c.name())
 	}
@@ -33,12 +36,13 @@ func (c *call) modify(ctx context.Context) error {
 		return message("ACI to modify is a directory: %s.", file)
 	}
 	switch {
+	case mode == modeOCI:
 	case c.cmd.name == "cat-manifest":
 		return c.catFile(ctx, file)
 	case c.cmd.edit != nil:
 		return c.patchFile(ctx, file)
 	}
-	return c.modifyTree(ctx, file)
+	return c.modifyTree(ctx, file, mode)
 }
 
 // catFile shows the manifest of an image file.
@@ -98,7 +102,7 @@ func modifiedName(file string) string {
 
 // modifyTree unpacks an image file into a build of its own, runs the command
 // there and writes the image again.
-func (c *call) modifyTree(ctx context.Context, file string) (err error) {
+func (c *call) modifyTree(ctx context.Context, file, mode string) (err error) {
 	dir, err := os.MkdirTemp("", "acbuild-")
 	if err != nil {
 		return err
@@ -109,9 +113,9 @@ func (c *call) modifyTree(ctx context.Context, file string) (err error) {
 		return err
 	}
 	deps := *c.Deps
-	deps.global.workPath, deps.global.modify = dir, ""
+	deps.global.workPath, deps.global.modify, deps.global.modifyOCI = dir, "", ""
 	begin := &call{Deps: &deps, words: []string{"begin"}, args: []string{path}}
-	if err := begin.begin(ctx, beginOptions{mode: modeAppc}); err != nil {
+	if err := begin.begin(ctx, beginOptions{mode: mode}); err != nil {
 		return err
 	}
 	inner := *c
@@ -119,19 +123,32 @@ func (c *call) modifyTree(ctx context.Context, file string) (err error) {
 	if err := inner.do(ctx); err != nil {
 		return err
 	}
-	return inner.withBuild(func(b *build) error {
-		m, err := b.manifest()
-		if err != nil {
-			return err
-		}
-		build, err := inner.buildOptions(b)
-		if err != nil {
-			return err
-		}
-		temp := modifiedName(path)
-		if _, err := writeACI(ctx, b, m, temp, writeOptions{overwrite: true, compression: string(compression.Gzip)}, build); err != nil {
-			return b.explainWrite(err, file)
-		}
-		return os.Rename(temp, path)
-	})
+	if !c.cmd.modifies {
+		return nil
+	}
+	return inner.withBuild(func(b *build) error { return inner.writeModified(ctx, b, path, mode) })
+}
+
+// writeModified writes an image beside the file that it then replaces.
+func (c *call) writeModified(ctx context.Context, b *build, path, mode string) error {
+	m, err := b.manifest()
+	if err != nil {
+		return err
+	}
+	build, err := c.buildOptions(b)
+	if err != nil {
+		return err
+	}
+	temp := modifiedName(path)
+	o := writeOptions{overwrite: true, compression: string(compression.Gzip), format: formatACI}
+	if mode == modeOCI {
+		o.format = formatOCIArchive
+		_, err = c.writeOCI(ctx, b, m, temp, o, build)
+	} else {
+		_, err = writeACI(ctx, b, m, temp, o, build)
+	}
+	if err != nil {
+		return b.explainWrite(err, path)
+	}
+	return os.Rename(temp, path)
 }

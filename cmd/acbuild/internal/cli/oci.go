@@ -193,22 +193,22 @@ func (i *ociImage) app(app *appc.App) {
 	}
 }
 
-// writeOCI writes the image as an OCI layout, a directory or a tar of one.
-func (c *call) writeOCI(ctx context.Context, b *build, m *manifest, o writeOptions, build aci.BuildOptions) error {
+// writeOCI writes the image as an OCI layout, a directory or a tar of one,
+// and returns the digest of its manifest.
+func (c *call) writeOCI(ctx context.Context, b *build, m *manifest, target string, o writeOptions, build aci.BuildOptions) (string, error) {
 	image, err := convertToOCI(m, build.ModTime)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, what := range image.dropped {
 		c.complain("write: warning: OCI images have no place for %s", what)
 	}
-	target := c.args[0]
 	if err := checkOCITarget(target, o); err != nil {
-		return b.explainWrite(err, target)
+		return "", err
 	}
 	temp, err := os.MkdirTemp(filepath.Dir(target), ".acbuild-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	layout := filepath.Join(temp, "layout")
 	digest, err := writeLayout(ctx, b, m, image, layout, compression.Type(o.compression), build)
@@ -216,9 +216,9 @@ func (c *call) writeOCI(ctx context.Context, b *build, m *manifest, o writeOptio
 		err = placeOCI(ctx, layout, target, o)
 	}
 	if err := errors.Join(err, imagestore.RemoveTree(temp)); err != nil {
-		return b.explainWrite(err, target)
+		return "", err
 	}
-	return c.printf("%s\n", digest)
+	return digest, nil
 }
 
 // checkOCITarget refuses to replace a directory that is no layout.

@@ -76,10 +76,14 @@ func (c *call) write(ctx context.Context, b *build, o writeOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.format != formatACI {
-		return c.writeOCI(ctx, b, m, o, build)
-	}
 	file := c.args[0]
+	if o.format != formatACI {
+		digest, err := c.writeOCI(ctx, b, m, file, o, build)
+		if err != nil {
+			return b.explainWrite(err, file)
+		}
+		return c.printf("%s\n", digest)
+	}
 	id, err := writeACI(ctx, b, m, file, o, build)
 	if err != nil {
 		return b.explainWrite(err, file)
