@@ -154,17 +154,16 @@ func (l *tutorial) serve() {
 
 	files := http.FileServer(http.Dir(l.site))
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		switch {
-		case req.URL.RawQuery == "ac-discovery=1":
+		if req.URL.RawQuery == "ac-discovery=1" {
 			_, _ = io.WriteString(w, tutorialPage)
-		default:
-			files.ServeHTTP(w, req)
+			return
 		}
+		files.ServeHTTP(w, req)
 	}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	_ = s.Listener.Close()
-	s.Listener = listenIn(l.T, l.Lab.Name, "127.0.0.1:443")
+	s.Listener = listenIn(l.T, l.Name, "127.0.0.1:443")
 	s.StartTLS()
 	l.Cleanup(s.Close)
 }

@@ -47,7 +47,7 @@ func (g *globalFlags) bind(fs *flag.FlagSet) {
 	for _, name := range []string{"modify", "modify-appc"} {
 		fs.StringVar(&g.modify, name, g.modify, "apply the command to the image `FILE` instead of a build")
 	}
-	fs.StringVar(&g.modifyOCI, "modify-oci", g.modifyOCI, "the same for an archive of an OCI layout")
+	fs.StringVar(&g.modifyOCI, "modify-oci", g.modifyOCI, "the same for the archive `FILE` of an OCI layout")
 	fs.BoolVar(&g.noHistory, "no-history", g.noHistory, "do not record the command in the manifest")
 	fs.BoolVar(&g.help, "help", false, "print this help")
 	fs.BoolVar(&g.help, "h", false, "print this help")
