@@ -16,7 +16,7 @@ DEPS_BUILD := systemd systemd-container libc-bin
 DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
 DEPS_GUEST := qemu-system-x86 e2fsprogs debootstrap
 DEPS_BENCH := runc crun podman iperf3
-LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/docker2aci/internal/cli.version=$(VERSION)
+LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/docker2aci/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/acbuild/internal/cli.version=$(VERSION)
 GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
 STAGE1     := $(BUILD)/stage1
 # What mkstage1 gets for every flavor; fly takes none of it.
@@ -31,15 +31,17 @@ export RKT_CACHE   := $(CACHE)
 export RKT_BIN := $(BUILD)/bin/rkt
 export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
+export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
 .PHONY: help build stage1 failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run install reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-build: stage1 ## build/bin/rkt (with stage1-coreos and stage1-fly inside), build/bin/actool and build/bin/docker2aci
+build: stage1 ## build/bin/rkt (with stage1-coreos and stage1-fly inside), build/bin/{actool,acbuild,docker2aci}
 	$(GOBUILD) -tags embed_stage1 -o $(BUILD)/bin/rkt ./cmd/rkt
 	$(GOBUILD) -o $(BUILD)/bin/actool ./cmd/actool
+	$(GOBUILD) -o $(BUILD)/bin/acbuild ./cmd/acbuild
 	$(GOBUILD) -o $(BUILD)/bin/docker2aci ./cmd/docker2aci
 
 stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the same sources and packages
@@ -97,7 +99,7 @@ lint: tools ## golangci-lint with the import direction, zero findings
 vet:
 	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
-	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
+	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
 
 vuln: tools ## known vulnerabilities, from the offline database at VULNDB
 	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... && $(BUILD)/tools/govulncheck -C networking/plugins -db "file://$(VULNDB)" tool ; else echo "vuln: left out, there is no $(VULNDB)"; fi
@@ -128,16 +130,17 @@ deps-guest: ## Debian packages of the virtual machines; root
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 
-install: build ## rkt, with its stage1 images inside, actool and docker2aci into DESTDIR/PREFIX; stage1-host into DESTDIR/STAGE1DIR
+install: build ## rkt, with its stage1 images inside, actool, acbuild and docker2aci into DESTDIR/PREFIX; stage1-host into DESTDIR/STAGE1DIR
 	install -D -m 0755 $(BUILD)/bin/rkt $(DESTDIR)$(PREFIX)/bin/rkt
 	install -D -m 0755 $(BUILD)/bin/actool $(DESTDIR)$(PREFIX)/bin/actool
+	install -D -m 0755 $(BUILD)/bin/acbuild $(DESTDIR)$(PREFIX)/bin/acbuild
 	install -D -m 0755 $(BUILD)/bin/docker2aci $(DESTDIR)$(PREFIX)/bin/docker2aci
 	install -D -m 0644 $(STAGE1)/stage1-host.aci $(DESTDIR)$(STAGE1DIR)/stage1-host.aci
 
 reproducible: ## build twice, in different places with empty caches, and compare
 	d=$$(mktemp -d) && trap 'chmod -R u+w '$$d'; rm -rf '$$d EXIT && for i in one two/deeper; do mkdir -p $$d/$$i && git ls-files -co --exclude-standard | tar -cT- | tar -xC $$d/$$i && \
 	  GOCACHE=$$d/cache-$${i%/*} $(MAKE) --no-print-directory -C $$d/$$i build VERSION=$(VERSION); done && \
-	  for f in bin/rkt bin/actool bin/docker2aci $(FLAVORS:%=stage1/stage1-%.aci); do cmp $$d/one/build/$$f $$d/two/deeper/build/$$f; done && echo "reproducible: the same bytes twice"
+	  for f in bin/rkt bin/actool bin/acbuild bin/docker2aci $(FLAVORS:%=stage1/stage1-%.aci); do cmp $$d/one/build/$$f $$d/two/deeper/build/$$f; done && echo "reproducible: the same bytes twice"
 
 clean: ## remove build/ and what it put elsewhere; CACHE stays
 	rm -rf $(BUILD) $(EMBED)/*.aci $(EMBED)/*.id

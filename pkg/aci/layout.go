@@ -75,6 +75,9 @@ type BuildOptions struct {
 	ModTime time.Time
 	// ClampTimes makes ModTime the latest time of all other entries.
 	ClampTimes bool
+	// Skip, if set, tells which names to leave out with all below them. A name
+	// is relative to the root file system.
+	Skip func(name string) bool
 }
 
 // BuildLayout writes the layout dir to w as an uncompressed archive: rootfs in
@@ -99,7 +102,7 @@ func buildLayout(ctx context.Context, w io.Writer, root *os.Root, raw []byte, o 
 		return err
 	}
 	aw := NewWriter(w)
-	tree := treeOptions{ownerRoot: o.OwnerRoot}
+	tree := treeOptions{ownerRoot: o.OwnerRoot, skip: o.Skip}
 	if o.ClampTimes {
 		tree.latest = o.ModTime
 	}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/rkt/rkt/v2/pkg/appc"
+)
+
+func newCatManifest() command {
+	var pretty bool
+	return command{
+		name: "cat-manifest", summary: "Print the manifest of the image",
+		flags: func(fs *flag.FlagSet) { fs.BoolVar(&pretty, "pretty-print", false, "print it indented") },
+		run: func(_ context.Context, c *call) error {
+			return c.withBuild(func(b *build) error {
+				m, err := b.manifest()
+				if err != nil {
+					return err
+				}
+				return c.printManifest(m, pretty)
+			})
+		},
+		edit: func(c *call, m *manifest) error { return c.printManifest(m, pretty) }, // of --modify
+	}
+}
+
+func (c *call) printManifest(m *manifest, pretty bool) error {
+	text, err := m.Marshal()
+	if err != nil {
+		return err
+	}
+	if pretty {
+		if text, err = appc.Indent(text, "", "    "); err != nil {
+			return err
+		}
+	}
+	return c.printf("%s\n", text)
+}
+
+func newReplaceManifest() command {
+	return set("replace-manifest", "FILE", "Replace the manifest by a file", func(c *call, m *manifest) error {
+		info, err := os.Stat(c.args[0])
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("no such file or directory: %s", c.args[0])
+		case err != nil:
+			return err
+		case info.IsDir():
+			return fmt.Errorf("%s is a directory", c.args[0])
+		}
+		raw, err := readSmall(c, c.args[0])
+		if err != nil {
+			return err
+		}
+		replacement, err := appc.ParseImageManifest(raw)
+		if err != nil {
+			return err
+		}
+		*m = *replacement
+		return nil
+	})
+}
+
+func newLayer() command {
+	return command{
+		name: "layer", summary: "Start a new top layer of an OCI build", modifies: true,
+		edit: func(*call, *manifest) error { return errors.New("images are written with a single layer") },
+	}
+}
