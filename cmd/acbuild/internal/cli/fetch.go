@@ -14,6 +14,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/fetch"
 	"github.com/rkt/rkt/v2/pkg/keystore"
+	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 	"github.com/rkt/rkt/v2/store/imagestore"
 	"github.com/rkt/rkt/v2/store/treestore"
 )
@@ -62,7 +63,7 @@ type stores struct {
 }
 
 func (c *call) openStores(ctx context.Context, dir string, f fetchFlags) (*stores, error) {
-	conf, err := config.Load(config.Dirs{System: f.systemConfig, Local: f.userConfig}, config.KindAuth, config.KindDockerAuth)
+	conf, err := config.Load(config.Dirs{System: f.systemConfig, Local: f.userConfig}, config.KindAuth, config.KindDockerAuth, config.KindRegistry)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,9 @@ func (c *call) openStores(ctx context.Context, dir string, f fetchFlags) (*store
 	in.TLS, in.HTTP = in.TLS || f.insecure, in.HTTP || f.insecure
 	s := &stores{images: images, trees: trees, fetcher: &fetch.Fetcher{
 		Store: fetchstore.New(images), Insecure: in, Auth: conf,
-		Keys:  &keystore.Store{SystemDir: f.systemConfig, LocalDir: f.userConfig},
+		Keys:       &keystore.Store{SystemDir: f.systemConfig, LocalDir: f.userConfig},
+		Policies:   &trustpolicy.Store{SystemDir: f.systemConfig, LocalDir: f.userConfig},
+		Registries: conf, CertDirs: fetch.SystemCertDirs(),
 		Debug: c.global.debug, UserAgent: "acbuild/" + version, Getenv: c.Getenv,
 	}}
 	if c.global.debug {
