@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/netinfo"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
@@ -41,6 +42,13 @@ func TearDown(ctx context.Context, uuid poddir.UUID, localConfig string, stderr 
 	}
 	d := newDriver(uuid, data, st.Plugins, st.NetNS, messages{stderr, debug})
 	return d.tearDown(ctx, attachments(infos))
+}
+
+// Release removes the rules of a pod that has ended. Without it they would take
+// connections to its ports away from who has them next, until it is collected.
+func Release(uuid poddir.UUID) error {
+	r := &rules{}
+	return errors.Join(r.Remove(uuid.String()), failpoint.Hit("net.released"))
 }
 
 // recordedNetNS is what the file netns says.

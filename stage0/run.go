@@ -234,6 +234,20 @@ func (r *start) mountStage1() error {
 	return failpoint.Hit("run.stage1-mounted")
 }
 
+// stage1Tree is the directory in the tree store that has stage1, if it is one
+// directory: stage1 runs programs from there after the pod could have written
+// to its own copy.
+func (r *start) stage1Tree() string {
+	id, err := r.pod.Stage1TreeID()
+	if err != nil {
+		return ""
+	}
+	if t := r.trees[id]; len(t.Lowers) == 1 {
+		return t.Lowers[0]
+	}
+	return ""
+}
+
 func (r *start) mount(treeID, app, target string) error {
 	return rootfs.Overlay{
 		PodDir: r.pod.Path(),
@@ -320,7 +334,7 @@ func (r *start) exec(token string) error {
 	for _, w := range warnings {
 		r.say("%s", w)
 	}
-	env := entrypoint.RunVars{LockFD: r.pod.FD(), ConfigDirs: r.ConfigDirs}.Environ(r.Environ)
+	env := entrypoint.RunVars{LockFD: r.pod.FD(), ConfigDirs: r.ConfigDirs, Tree: r.stage1Tree()}.Environ(r.Environ)
 	if err := unix.Chdir(r.pod.Path()); err != nil {
 		return &os.PathError{Op: "chdir", Path: r.pod.Path(), Err: err}
 	}

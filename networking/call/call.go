@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
 
@@ -113,6 +114,18 @@ func (c *Call) Wait() (Answer, error) {
 		return a, errors.New("failed to setup network: " + a.Error)
 	}
 	return a, nil
+}
+
+// Release removes the rules of a pod that has ended. tree has stage1 as it is in
+// its image: the pod could have written to the one it had.
+func Release(tree string, uuid poddir.UUID) error {
+	cmd := exec.Command(tree + "/" + Program) //nolint:gosec // see above
+	cmd.Args = entrypoint.Net{Path: "net", Action: entrypoint.NetRelease, UUID: uuid}.Argv()
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("release the ports of the pod: %w", err)
+	}
+	return nil
 }
 
 // Abort asks the program to roll back, and waits until it has.

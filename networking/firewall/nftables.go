@@ -101,7 +101,7 @@ func (n *nft) addOwned(b *batch, c owned, seen map[string][]found) error {
 		n.addChain(b, base{Name: c.Name}, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 		n.addRules(b, c.Name, c.Rules, nil)
 		for _, j := range c.Jumps {
-			n.addRule(b, j.In, j.Rule)
+			n.addJump(b, j)
 		}
 		return nil
 	}
@@ -120,7 +120,7 @@ func (n *nft) addOwned(b *batch, c owned, seen map[string][]found) error {
 			return err
 		}
 		if !slices.ContainsFunc(there, func(f found) bool { return f.chain == c.Name }) {
-			n.addRule(b, j.In, j.Rule)
+			n.addJump(b, j)
 		}
 	}
 	return nil
@@ -154,7 +154,14 @@ func (n *nft) flush(b *batch, chain string) {
 	b.add(unix.NFT_MSG_DELRULE, 0, attrString(unix.NFTA_RULE_TABLE, n.table), attrString(unix.NFTA_RULE_CHAIN, chain))
 }
 
-func (n *nft) addRule(b *batch, chain string, r rule) {
+func (n *nft) addRule(b *batch, chain string, r rule) { n.putRule(b, unix.NLM_F_APPEND, chain, r) }
+
+// addJump puts a jump to a pod's chain before those of other pods: one that has
+// ended keeps its rules until it is collected, and may have had the same port.
+func (n *nft) addJump(b *batch, j placed) { n.putRule(b, 0, j.In, j.Rule) }
+
+// putRule puts a rule at the end of a chain, or without NLM_F_APPEND at its beginning.
+func (n *nft) putRule(b *batch, where uint16, chain string, r rule) {
 	parts := [][]byte{attrString(unix.NFTA_RULE_TABLE, n.table), attrString(unix.NFTA_RULE_CHAIN, chain)}
 	var list [][]byte
 	for _, e := range r.exprs() {
@@ -170,7 +177,7 @@ func (n *nft) addRule(b *batch, chain string, r rule) {
 	if r.Comment != "" {
 		parts = append(parts, attr(unix.NFTA_RULE_USERDATA, userdata.AppendString(nil, userdata.TypeComment, toNft(r.Comment))))
 	}
-	b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, parts...)
+	b.add(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|where, parts...)
 }
 
 // found is a rule as the kernel has it.
@@ -429,7 +436,7 @@ func probeNft() error {
 			n.addChain(b, base{Name: c.Name}, unix.NLM_F_CREATE)
 			n.addRules(b, c.Name, c.Rules, nil)
 			for _, j := range c.Jumps {
-				n.addRule(b, j.In, j.Rule)
+				n.addJump(b, j)
 			}
 		}
 		b.add(unix.NFT_MSG_DELTABLE, 0, attrString(unix.NFTA_TABLE_NAME, n.table))

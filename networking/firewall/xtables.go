@@ -172,19 +172,26 @@ type xtables struct {
 	warnings []string
 }
 
+// newXtables chooses the iptables that works: the plain name may stand for the
+// variant that needs nf_tables.
 func newXtables(lock string) (*xtables, error) {
-	v4, err := findPrograms(false, "")
-	if err != nil {
-		return nil, err
+	var errs []error
+	for _, variant := range []string{"", "-legacy"} {
+		v4, err := findPrograms(false, variant)
+		if err == nil {
+			_, err = v4.read("nat")
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		v6, err := findPrograms(true, variant)
+		if err != nil {
+			v6 = programs{v6: true}
+		}
+		return &xtables{v4: v4, v6: v6, lock: lock}, nil
 	}
-	if _, err := v4.read("nat"); err != nil {
-		return nil, err
-	}
-	v6, err := findPrograms(true, "")
-	if err != nil {
-		v6 = programs{v6: true}
-	}
-	return &xtables{v4: v4, v6: v6, lock: lock}, nil
+	return nil, errors.Join(errs...)
 }
 
 func (*xtables) Name() string { return "iptables" }

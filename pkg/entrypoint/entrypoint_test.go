@@ -256,9 +256,9 @@ func TestEnvironments(t *testing.T) {
 			return ""
 		}
 	}
-	v := RunVars{LockFD: 7, SELinuxContext: "a:b", SELinuxMountContext: "c:d", ConfigDirs: []string{"/usr/lib/rkt", "/etc/r:k\nt"}}
+	v := RunVars{LockFD: 7, SELinuxContext: "a:b", SELinuxMountContext: "c:d", ConfigDirs: []string{"/usr/lib/rkt", "/etc/r:k\nt"}, Tree: "/t"}
 	env := v.Environ([]string{"HOME=/x", EnvLockFD + "=99", EnvSELinuxContext + "=old", "LISTEN_FDS=1"})
-	if !slices.Equal(env[:2], []string{"HOME=/x", "LISTEN_FDS=1"}) || len(env) != 6 {
+	if !slices.Equal(env[:2], []string{"HOME=/x", "LISTEN_FDS=1"}) || len(env) != 7 {
 		t.Errorf("%q", env)
 	}
 	if got, err := ParseRunVars(get(env)); err != nil || !cmp.Equal(got, v) {
@@ -302,6 +302,7 @@ func TestNetRoundTrip(t *testing.T) {
 	for _, n := range []Net{
 		{Path: "/n", Action: NetCheck, Debug: true, UUID: testUUID},
 		{Path: "/n", Action: NetRepair, UUID: testUUID},
+		{Path: "/n", Action: NetRelease, UUID: testUUID},
 		{Path: "/n", Action: NetSweep, DataDir: "/var/lib/rkt"},
 	} {
 		if got, err := ParseNet(n.Argv()); err != nil || n != got {

@@ -15,6 +15,7 @@ const (
 	EnvSELinuxContext      = "RKT_SELINUX_CONTEXT"
 	EnvSELinuxMountContext = "RKT_SELINUX_MOUNT_CONTEXT"
 	EnvConfigDirs          = "RKT_STAGE1_CONFIG_DIRS"
+	EnvTree                = "RKT_STAGE1_TREE"
 )
 
 // Environment variables that stage0 sets for crossing entrypoints.
@@ -35,6 +36,10 @@ type RunVars struct {
 	// ConfigDirs are the configuration directories, in rising order of what
 	// counts; a stage1 that does not know them goes by Run.LocalConfig.
 	ConfigDirs []string
+	// Tree is a directory that has stage1 as it is in its image and that the pod
+	// never reaches: what root of the host is to execute after the pod has run
+	// has to come from there. Empty if there is none.
+	Tree string
 }
 
 // Environ returns the complete environment of the run entrypoint: the
@@ -44,7 +49,7 @@ func (v RunVars) Environ(caller []string) []string {
 	for _, kv := range caller {
 		name, _, _ := strings.Cut(kv, "=")
 		switch name {
-		case EnvLockFD, EnvSELinuxContext, EnvSELinuxMountContext, EnvConfigDirs:
+		case EnvLockFD, EnvSELinuxContext, EnvSELinuxMountContext, EnvConfigDirs, EnvTree:
 		default:
 			out = append(out, kv)
 		}
@@ -54,6 +59,9 @@ func (v RunVars) Environ(caller []string) []string {
 		if err == nil {
 			out = append(out, EnvConfigDirs+"="+string(list))
 		}
+	}
+	if v.Tree != "" {
+		out = append(out, EnvTree+"="+v.Tree)
 	}
 	return append(out,
 		EnvLockFD+"="+strconv.Itoa(v.LockFD),
@@ -76,6 +84,7 @@ func ParseRunVars(getenv func(string) string) (RunVars, error) {
 	}
 	return RunVars{
 		ConfigDirs:          dirs,
+		Tree:                getenv(EnvTree),
 		LockFD:              fd,
 		SELinuxContext:      getenv(EnvSELinuxContext),
 		SELinuxMountContext: getenv(EnvSELinuxMountContext),

@@ -17,6 +17,9 @@ type NetAction string
 const (
 	NetCheck  NetAction = "check"  // say what is missing of the pod's networks
 	NetRepair NetAction = "repair" // put it back
+	// NetRelease removes the rules of a pod that has ended: its ports may get
+	// others to serve them before it is collected.
+	NetRelease NetAction = "release"
 	// NetSweep removes what is left of pods whose directories are gone. The
 	// working directory has the root of a stage1 where a pod has it.
 	NetSweep NetAction = "sweep"
@@ -27,7 +30,7 @@ type Net struct {
 	Path    string // the program, argv[0]
 	Action  NetAction
 	Debug   bool
-	UUID    poddir.UUID // of check and repair
+	UUID    poddir.UUID // of all but sweep
 	DataDir string      // of sweep
 }
 
@@ -59,7 +62,7 @@ func ParseNet(argv []string) (Net, error) {
 	switch {
 	case n.Action == NetSweep && filepath.IsAbs(n.DataDir) && fs.NArg() == 0:
 		return n, nil
-	case (n.Action == NetCheck || n.Action == NetRepair) && fs.NArg() == 1:
+	case (n.Action == NetCheck || n.Action == NetRepair || n.Action == NetRelease) && fs.NArg() == 1:
 		n.UUID, err = poddir.ParseUUID(fs.Arg(0))
 		return n, err
 	}

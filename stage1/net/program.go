@@ -37,8 +37,11 @@ func run(argv []string) error {
 	if err != nil {
 		return err
 	}
-	if n.Action == entrypoint.NetSweep {
+	switch n.Action {
+	case entrypoint.NetSweep:
 		return networking.Sweep(ctx, n.DataDir, os.Stderr, n.Debug)
+	case entrypoint.NetRelease:
+		return networking.Release(n.UUID)
 	}
 	report, err := networking.Check(ctx, n.UUID, os.Stderr, n.Debug, n.Action == entrypoint.NetRepair)
 	if err != nil {

@@ -83,18 +83,19 @@ func TestNetPort(t *testing.T) {
 			t.Errorf("bind %s while a pod has the port: %q", where, got)
 		}
 	}
-	l.OK("stop", "--force", one.UUID)
+	l.OK("stop", one.UUID)
 	one.Wait()
 	for _, where := range held {
 		if got := bind(where); got != "ready\n" {
 			t.Errorf("bind %s after the pod has ended: %q", where, got)
 		}
 	}
-	l.OK("rm", one.UUID)
+	// Before it is collected.
 	l.serve(l.Name, "host", "tcp::7000", "udp:127.0.0.1:7000")
 	l.asks(l.Name, "tcp", "127.0.0.1:7000", "host saw 127.0.0.1")
 	l.asks(l.Name, "udp", "127.0.0.1:7000", "host saw 127.0.0.1")
 	l.asks(l.Client, "tcp", at(harness.LabHost, 7000), "host saw "+harness.LabClient)
+	l.OK("rm", one.UUID)
 	l.askName(l.Client, "tcp", at(harness.LabHost, 7100), "three")
 }
 

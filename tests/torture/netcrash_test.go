@@ -37,7 +37,7 @@ func netScenarios() []netScenario {
 			args:  func(n *netPods, port int) []string { return n.run(port, script) },
 			// A pod whose networks are there keeps them until gc, as any pod that ends.
 			atOnce: func(point string) bool {
-				return strings.HasPrefix(point, "net.") || strings.HasPrefix(point, "run.netns") || point == "stage1.net-started"
+				return strings.HasPrefix(point, "net.") && point != "net.released" || strings.HasPrefix(point, "run.netns") || point == "stage1.net-started"
 			},
 		},
 		{name: "gc", begin: ran, args: gc, atOnce: never},

@@ -148,6 +148,17 @@ func (p *pod) joinNet() error {
 	return p.asPodRoot(func() error { return p.write(poddir.ResolvConf, text, 0o644) })
 }
 
+// releasePorts lets others have the host ports of the pod that has ended. Where
+// there is no stage1 out of the pod's reach, that has to wait for gc.
+func (p *pod) releasePorts() {
+	if !p.net.joined || len(p.forwarded()) == 0 || p.vars.Tree == "" {
+		return
+	}
+	if err := call.Release(p.vars.Tree, p.call.UUID); err != nil {
+		say("stage1: %v", err)
+	}
+}
+
 // target is where a connection goes that no rule has taken away.
 func (n *network) target(p hostport.Port, v6 bool) (netip.AddrPort, bool) {
 	to := n.got.Pod4

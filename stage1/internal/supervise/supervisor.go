@@ -483,6 +483,7 @@ func (s *supervisor) waitReaders() {
 // tidy takes away what tells of a running pod.
 func (s *supervisor) tidy() error {
 	s.cancel()
+	s.pod.releasePorts()
 	s.mux.close()
 	_ = s.listener.Close()
 	_ = s.notify.Close()
