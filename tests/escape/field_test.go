@@ -368,7 +368,7 @@ func said(r harness.Result) []string {
 	var lines []string
 	for line := range strings.Lines(r.Stderr + harness.AppOutput(r.Stdout, "")) {
 		line = strings.TrimSuffix(line, "\n")
-		known := []string{"hint: ", "warning: ", "Warning: ", "Error: Unable to open ", "ready", "report", "refused ", "ESCAPED "} // apps.md 1.3, and the attacker
+		known := []string{"hint: ", "warning: ", "Warning: ", "Error: Unable to open ", "networking: networking namespace with loopback only", "ready", "report", "refused ", "ESCAPED "} // apps.md 1.3, and the attacker
 		if line != "" && !strings.Contains(line, `group "rkt" not found`) && !slices.ContainsFunc(known, func(p string) bool { return strings.HasPrefix(line, p) }) {
 			lines = append(lines, line)
 		}
