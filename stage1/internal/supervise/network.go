@@ -14,6 +14,7 @@ import (
 
 	"github.com/rkt/rkt/v2/networking/call"
 	"github.com/rkt/rkt/v2/networking/hostport"
+	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/netns"
@@ -72,7 +73,7 @@ func (p *pod) startNet() error {
 	}
 	if n.none {
 		say("networking: networking namespace with loopback only")
-		return os.WriteFile(poddir.NetInfo, []byte("null"), 0o644)
+		return atomicfile.WriteNoSync(poddir.NetInfo, []byte("null"), 0o644)
 	}
 	dirs := p.vars.ConfigDirs
 	if len(dirs) == 0 && p.call.LocalConfig != "" {
