@@ -70,16 +70,19 @@ func (n *netPods) traces(uuid string) []string {
 	return all
 }
 
-// networked wants everything to be there that a pod with the default network has;
-// one that has ended has given its ports back, and the rules with them.
+// networked wants everything to be there that a running pod with the default
+// network has.
 func (n *netPods) networked(what, uuid string) {
 	n.t.Helper()
+	n.kept(what, uuid, "rule ")
+}
+
+// kept wants everything to be there that a pod has after its end: it has given
+// its ports back, and the rules with them.
+func (n *netPods) kept(what, uuid string, also ...string) {
+	n.t.Helper()
 	left := n.traces(uuid)
-	parts := []string{"/run/netns/", "lease ", "/net/pods/", "/net/results/"}
-	if n.Status(uuid)["state"] == "running" {
-		parts = append(parts, "rule ")
-	}
-	for _, part := range parts {
+	for _, part := range append(also, "/run/netns/", "lease ", "/net/pods/", "/net/results/") {
 		if !slices.ContainsFunc(left, func(s string) bool { return strings.Contains(s, part) }) {
 			n.t.Errorf("%s: pod %s has no %q among %q", what, uuid, part, left)
 		}

@@ -45,7 +45,7 @@ func (n *netPods) crowd(count int, args func(i int) []string) (uuids []string) {
 	uuids = n.Pods()
 	addrs := map[netip.Addr]string{}
 	for _, uuid := range uuids {
-		n.networked("a crowd", uuid)
+		n.kept("a crowd", uuid)
 		a := n.address(uuid)
 		if other, taken := addrs[a]; taken {
 			n.t.Errorf("the pods %s and %s have the address %v", uuid, other, a)
@@ -166,7 +166,7 @@ func TestNetworksComeAndGo(t *testing.T) {
 					t.Errorf("%v: %s", err, r)
 					continue
 				}
-				n.networked("among others", string(uuid))
+				n.kept("among others", string(uuid))
 				if r := n.Run("rm", string(uuid)); r.Status != 0 || len(errorLines(r)) > 0 {
 					t.Errorf("%s", r)
 				}

@@ -112,7 +112,7 @@ func TestSweepDuringSetUp(t *testing.T) {
 			t.Errorf("pod %d: %s", i, r)
 		}
 		for _, uuid := range n.Pods() {
-			n.networked("ended a moment ago", uuid)
+			n.kept("ended a moment ago", uuid)
 			if i%5 == 0 {
 				n.removeDir(uuid)
 			} else {
