@@ -2,19 +2,8 @@
 
 package front
 
-import "runtime"
+import "github.com/rkt/rkt/v2/pkg/netns"
 
 // inNamespace runs f on a thread that is in a named network namespace, and so
-// are the processes that f starts. The thread is thrown away.
-func inNamespace(name string, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := enter("/var/run/netns/" + name)
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	return <-done
-}
+// are the processes that f starts.
+func inNamespace(name string, f func() error) error { return netns.In("/var/run/netns/"+name, f) }

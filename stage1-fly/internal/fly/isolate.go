@@ -9,28 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loopbackOnly gives the calling thread a network of its own that has nothing
-// but the loopback interface, as --net=none has it in every flavor.
-func loopbackOnly() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("make a network namespace: %w", err)
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("loopback interface: %w", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return fmt.Errorf("loopback interface: %w", err)
-	}
-	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		return fmt.Errorf("loopback interface: %w", err)
-	}
-	return nil
-}
-
 // redirect makes the streams that the app is not to have /dev/null. What rkt
 // itself still has to say goes where it went before.
 func (p *pod) redirect() error {

@@ -21,6 +21,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/confine"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
+	"github.com/rkt/rkt/v2/pkg/netns"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/profile"
 	"github.com/rkt/rkt/v2/pkg/program"
@@ -88,7 +89,7 @@ func (p *pod) assemble(r entrypoint.Run) (*inroot.Root, error) {
 		}
 	}
 	if p.noNet {
-		if err := loopbackOnly(); err != nil {
+		if err := netns.Unshare(); err != nil {
 			return nil, err
 		}
 	}
