@@ -49,10 +49,11 @@ func newMDSLab(t *testing.T, flavor string) *mdsLab {
 }
 
 // launch starts a registered pod whose app has the name.
-func (l *mdsLab) launch(name string) *mdsPod {
+func (l *mdsLab) launch(name string, flags ...string) *mdsPod {
 	l.t.Helper()
 	file := filepath.Join(l.t.TempDir(), "uuid")
-	p := &mdsPod{Proc: l.Start("run", l.stage1, "--mds-register", "--uuid-file-save="+file, l.image, "--name="+name, "--annotation=both=pod", "--annotation=added=of the pod"), l: l}
+	args := append([]string{"run", l.stage1, "--mds-register", "--uuid-file-save=" + file}, flags...)
+	p := &mdsPod{Proc: l.Start(append(args, l.image, "--name="+name, "--annotation=both=pod", "--annotation=added=of the pod")...), l: l}
 	p.WaitContains("ready")
 	uuid, err := os.ReadFile(file)
 	if err != nil {
@@ -146,6 +147,8 @@ func TestMetadataService(t *testing.T) {
 			if r := again.Wait(); r.Status != 0 || !strings.HasSuffix(r.Stderr, "metadata service exiting...\n") {
 				t.Errorf("%s", r)
 			}
+			l.OK("stop", b.UUID)
+			b.Wait()
 			l.without()
 		})
 	}
@@ -200,4 +203,27 @@ func (l *mdsLab) without() {
 	if s := l.Status(uuid)["state"]; s != "prepared" {
 		l.t.Errorf("the pod is %s: %s", s, r)
 	}
+}
+
+// TestMetadataIPv6: a pod that has IPv6 alone is told an address it can reach.
+func TestMetadataIPv6(t *testing.T) {
+	harness.LockMetadata(t)
+	l := newNetLab(t)
+	six := l.conf("30-six.conf", "six", `"cniVersion": "1.0.0", "type": "bridge", "bridge": "br-six", "isGateway": true,
+		"ipam": {"type": "host-local", "ranges": [[{"subnet": "fd11:6::/64"}]]}`)
+	l.StartMetadata("--listen-port=0")
+	body, err := os.ReadFile(harness.GoProgram(t, "tests/functional/mdsprobe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := l.Fetch(harness.ACI(t, harness.Manifest("example.com/mdsprobe", "1", map[string]any{"exec": []string{"/bin/mdsprobe", "wait"}}),
+		append(harness.BusyboxEntries(t), harness.File("bin/mdsprobe", 0o755, string(body)))))
+	m := &mdsLab{Host: l.pods.Host, lab: l.Lab, t: t, stage1: l.stage1, image: image}
+	p := m.launch("six", "--net="+six)
+	if want := "http://[fd11:6::1]:" + harness.MetadataPort(t) + "/"; !strings.HasPrefix(p.url, want) {
+		t.Errorf("AC_METADATA_URL %s, want %s", p.url, want)
+	}
+	p.wants("GET", p.api("/pod/uuid"), mdsText, p.UUID)
+	l.pods.OK("stop", p.UUID)
+	p.Wait()
 }
