@@ -224,6 +224,6 @@ func TestMetadataIPv6(t *testing.T) {
 		t.Errorf("AC_METADATA_URL %s, want %s", p.url, want)
 	}
 	p.wants("GET", p.api("/pod/uuid"), mdsText, p.UUID)
-	l.pods.OK("stop", p.UUID)
+	l.OK("stop", p.UUID)
 	p.Wait()
 }

@@ -239,7 +239,7 @@ func TestLateService(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no\tthanks", 418) }))
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no\tthanks", http.StatusTeapot) }))
 	}()
 	_, err := NewClient(files).Register(context.Background(), openPod(t, data, uuidA))
 	if want := "PUT /pods/" + string(uuidA) + ` returned 418: no\tthanks`; err == nil || err.Error() != want {

@@ -201,7 +201,7 @@ func (r *registry) sweep(ctx context.Context) {
 			continue
 		}
 		// What cannot be told now is told when the token is used.
-		_, _ = r.current(ctx, g) //nolint:errcheck // see above
+		_, _ = r.current(ctx, g)
 	}
 }
 

@@ -170,14 +170,14 @@ func (s *server) run(ctx context.Context) error {
 		case err := <-failed:
 			return fmt.Errorf("error serving: %w", errors.Join(err, register.Close(), public.Close()))
 		case <-ctx.Done():
-			return s.stop(register, public)
+			return s.stop(context.WithoutCancel(ctx), register, public)
 		}
 	}
 }
 
 // stop lets requests that are under way be answered, for a moment.
-func (s *server) stop(servers ...*http.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+func (s *server) stop(ctx context.Context, servers ...*http.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	for _, h := range servers {
 		if h.Shutdown(ctx) != nil {
