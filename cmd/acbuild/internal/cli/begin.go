@@ -312,7 +312,13 @@ func (b *build) fillFromImage(ctx context.Context, c *call, o beginOptions, imag
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(s.images.WriteACI(ctx, id, w)) }()
 	m, err = c.unpackACI(ctx, r, rootfs)
-	return m, errors.Join(err, r.Close())
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	if o.mode == modeOCI {
+		err = b.keepLayers(ctx, s.images, id, rootfs)
+	}
+	return m, err
 }
 
 // ctxReader ends with the error of its context.

@@ -107,6 +107,9 @@ func (b *build) recover(c *call) error {
 	if err := imagestore.RemoveTree(b.path(stagingDir)); err != nil {
 		return err
 	}
+	if err := errors.Join(b.removeUnlisted(), b.removeOutput()); err != nil {
+		return err
+	}
 	n, err := b.removeScratch()
 	if n > 0 {
 		c.debugf("removed %d files that an interrupted run had left in the image", n)
@@ -175,7 +178,7 @@ func (b *build) oci() (bool, error) {
 
 // discard removes the build, whose lock is held.
 func (b *build) discard() error {
-	if err := unmountStale(b.path(targetDir)); err != nil {
+	if err := errors.Join(unmountStale(b.path(targetDir)), b.removeOutput()); err != nil {
 		return err
 	}
 	return imagestore.RemoveTree(b.dir)

@@ -67,10 +67,3 @@ func newReplaceManifest() command {
 		return nil
 	})
 }
-
-func newLayer() command {
-	return command{
-		name: "layer", summary: "Start a new top layer of an OCI build", modifies: true,
-		edit: func(*call, *manifest) error { return errors.New("images are written with a single layer") },
-	}
-}
