@@ -32,8 +32,8 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for want, args := range map[string][]string{
-		"flag provided but not defined: -x":      {"a", "-x"},
-		"flag needs an argument: -s":             {"-s"},
+		"flag provided but not defined: -x":                 {"a", "-x"},
+		"flag needs an argument: -s":                        {"-s"},
 		`invalid boolean value "maybe" for -b: parse error`: {"-b=maybe"},
 	} {
 		fs := NewFlagSet("x")

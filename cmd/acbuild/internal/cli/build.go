@@ -104,7 +104,12 @@ func (b *build) recover(c *call) error {
 	if err := unmountStale(b.path(targetDir)); err != nil {
 		return err
 	}
-	if err := imagestore.RemoveTree(b.path(stagingDir)); err != nil {
+	// Not a whole tree at target: what is mounted there and may not be unmounted is not ours.
+	if err := os.Remove(b.path(targetDir)); err != nil && !errors.Is(err, fs.ErrNotExist) &&
+		!errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	if err := errors.Join(imagestore.RemoveTree(b.path(stagingDir)), imagestore.RemoveTree(b.path(workDir))); err != nil {
 		return err
 	}
 	if err := errors.Join(b.removeUnlisted(), b.removeOutput()); err != nil {
