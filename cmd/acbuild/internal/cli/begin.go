@@ -303,7 +303,12 @@ func (b *build) fillFromImage(ctx context.Context, c *call, o beginOptions, imag
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close(), imagestore.RemoveTree(dir)) }()
+	defer func() {
+		err = errors.Join(err, s.close())
+		if o.fetch.store == "" {
+			err = errors.Join(err, imagestore.RemoveTree(dir))
+		}
+	}()
 	c.debugf("fetching %s", image)
 	id, err := s.fetcher.Fetch(ctx, image, fetch.ImageOptions{NoDeps: true, Trusted: local})
 	if err != nil {

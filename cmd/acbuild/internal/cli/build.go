@@ -109,7 +109,7 @@ func (b *build) recover(c *call) error {
 		!errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
-	if err := errors.Join(imagestore.RemoveTree(b.path(stagingDir)), imagestore.RemoveTree(b.path(workDir))); err != nil {
+	if err := b.removeDrafts(); err != nil {
 		return err
 	}
 	if err := errors.Join(b.removeUnlisted(), b.removeOutput()); err != nil {
@@ -118,6 +118,15 @@ func (b *build) recover(c *call) error {
 	n, err := b.removeScratch()
 	if n > 0 {
 		c.debugf("removed %d files that an interrupted run had left in the image", n)
+	}
+	return err
+}
+
+// removeDrafts removes what no command needs that has ended.
+func (b *build) removeDrafts() error {
+	var err error
+	for _, name := range []string{stagingDir, workDir, imageDraft} {
+		err = errors.Join(err, imagestore.RemoveTree(b.path(name)))
 	}
 	return err
 }

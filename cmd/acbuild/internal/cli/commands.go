@@ -45,6 +45,7 @@ func commands() []command {
 		set("set-tag", "TAG", "Set the label version, in an OCI build the reference name", setTag),
 		set("set-user", "USER", "Set the user the app runs as", setUser),
 		alias(set("set-working-directory", "DIR", "Set the directory the app starts in", setWorkingDirectory), "set-wd"),
+		newSquash(),
 		newVersion(),
 		newWrite(),
 	}
