@@ -16,6 +16,7 @@ func commands() []command {
 		group("dependency", "Images below this one", nil,
 			onlyAppc(newAddDependency()),
 			onlyAppc(remove("NAME", "Remove a dependency", removeDependency))),
+		newDockerfile(),
 		newEnd(),
 		group("environment", "Variables of the app", nil,
 			add("NAME VALUE", "Add or replace a variable", addEnvironment),
