@@ -248,3 +248,51 @@ func clamp(hdr *tar.Header, o aci.BuildOptions) {
 	}
 	delete(hdr.PAXRecords, "mtime") // the field says it
 }
+
+var errNotOCIBuild = errors.New("--file is only supported in OCI builds")
+
+// catOCI prints a document of the image as write would write it.
+func (c *call) catOCI(ctx context.Context, b *build, file string, pretty bool) error {
+	oci, err := b.oci()
+	switch {
+	case err != nil:
+		return err
+	case !oci:
+		return errNotOCIBuild
+	case file != "manifest" && file != "config":
+		return fmt.Errorf("--file=%s: must be manifest or config", file)
+	}
+	m, err := b.manifest()
+	if err != nil {
+		return err
+	}
+	build, err := c.buildOptions(b)
+	if err != nil {
+		return err
+	}
+	image, err := convertToOCI(m, build.ModTime)
+	if err != nil {
+		return err
+	}
+	staging := b.path(stagingDir)
+	if err := os.Mkdir(staging, 0o700); err != nil {
+		return err
+	}
+	archive, err := b.ociArchive(ctx, image, staging, compression.Spec{Type: compression.Gzip}, build)
+	if err := errors.Join(err, imagestore.RemoveTree(staging)); err != nil {
+		return err
+	}
+	blob := archive.Manifest
+	if file == "config" {
+		blob = archive.Config
+	}
+	in, err := blob.Open()
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(in)
+	if err := errors.Join(err, in.Close()); err != nil {
+		return err
+	}
+	return c.printJSON(text, pretty)
+}

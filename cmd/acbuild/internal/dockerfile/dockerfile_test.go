@@ -27,7 +27,7 @@ func TestScript(t *testing.T) {
 		"run exec":     {"FROM a\nRUN [\"/a\", \"b c\"]", `begin docker://a|run -- /a "b c"`},
 		"run workdir":  {"FROM a\nWORKDIR /w\nWORKDIR x\nRUN [\"/a\"]\nRUN b", `begin docker://a|set-working-directory /w|set-working-directory /w/x|run --working-dir=/w/x -- /a|run -- /bin/sh -c "mkdir -p '/w/x' && cd '/w/x' || exit; b"`},
 		"run arg":      {"FROM a\nARG A=x\\'y\nRUN b", `begin docker://a|run -- /bin/sh -c "export A='x'\\''y'; b"`},
-		"env":          {"FROM a\nENV A=b C=\"d e\"\nENV F $A", `begin docker://a|environment add A b|environment add C "d e"|environment add F $A`},
+		"env":          {"FROM a\nENV A=b C=\"d e\"\nENV F $A", `begin docker://a|environment add A b|environment add C "d e"|environment add F b`},
 		"dashes":       {"FROM a\nENV A=--debug -B=c\nCOPY -x /y", "begin docker://a|environment add -- A --debug|environment add -- -B c|copy ctx/-x /y"},
 		"env used":     {"FROM a\nENV A=b\nENV B=${A}c D='$A' E=${X:-no} F=${A:+yes}", "begin docker://a|environment add A b|environment add B bc|environment add D $A|environment add E no|environment add F yes"},
 		"copy":         {"FROM a\nCOPY f /g\nCOPY f g /h/\nCOPY f .\nADD [\"f\",\"/g h\"]", `begin docker://a|copy ctx/f /g|copy-to-dir ctx/f ctx/g /h|copy-to-dir ctx/f /|copy ctx/f "/g h"`},
