@@ -25,7 +25,7 @@ type Options struct {
 	// there itself. Prefix does not count then.
 	Temp string
 	// Mode is what the file gets whatever the umask. The zero value means
-	// 0666 without the umask.
+	// 0644 without what the umask takes away.
 	Mode fs.FileMode
 }
 
@@ -59,7 +59,7 @@ func Create(path string, o Options) (*File, error) {
 	if name == "" {
 		name = o.Prefix + filepath.Base(path) + "-" + rand.Text()[:10]
 	}
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
 	}
