@@ -3,6 +3,7 @@
 package podunit
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -269,4 +270,17 @@ func (s settings) values(name string) []value {
 		return one.values
 	}
 	return nil
+}
+
+// Sort orders problems and warnings by where they are.
+func (d *Declaration) Sort() {
+	rank := map[string]int{}
+	for i, path := range append([]string{d.Source.Path}, d.Source.DropIns...) {
+		rank[path] = i
+	}
+	by := func(a, b unit.Problem) int {
+		return cmp.Or(cmp.Compare(rank[a.Pos.File], rank[b.Pos.File]), cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
+	}
+	slices.SortStableFunc(d.Problems, by)
+	slices.SortStableFunc(d.Warnings, by)
 }

@@ -67,7 +67,6 @@ func (d *Declaration) Service(h Host) string {
 func (d *Declaration) unitSection(t *text, h Host) {
 	t.section(sectionUnit)
 	t.line("Description", "Pod %N")
-	t.line("Documentation", "man:rkt(1)")
 	t.line("SourcePath", unit.Literal(d.Source.Path))
 	if d.pod.text(keyPull) != "never" {
 		t.line("Wants", "network-online.target")

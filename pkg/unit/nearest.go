@@ -22,23 +22,28 @@ func Nearest(word string, candidates []string) string {
 	return best
 }
 
-// distance counts the letters to insert, remove or exchange (Levenshtein).
+// distance counts the letters to insert, remove or exchange, and neighbours to
+// swap.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	at := make([][]int, len(a)+1)
+	for i := range at {
+		at[i] = make([]int, len(b)+1)
+		at[i][0] = i
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
+	for j := range len(b) + 1 {
+		at[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := at[i-1][j-1]
+			if a[i-1] != b[j-1] {
 				cost++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, diagonal+1, row[j]+1)
+			at[i][j] = min(cost, at[i-1][j]+1, at[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				at[i][j] = min(at[i][j], at[i-2][j-2]+1)
+			}
 		}
 	}
-	return row[len(b)]
+	return at[len(a)][len(b)]
 }

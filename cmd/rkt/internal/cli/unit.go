@@ -3,11 +3,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rkt/rkt/v2/pkg/podunit"
 	"github.com/rkt/rkt/v2/pkg/unit"
@@ -64,6 +66,7 @@ func readDeclaration(s *podunit.Source) *podunit.Declaration {
 	if !s.Masked {
 		checkArguments(decl)
 	}
+	decl.Sort()
 	return decl
 }
 
@@ -98,6 +101,10 @@ func checkArguments(decl *podunit.Declaration) {
 }
 
 func addProblem(decl *podunit.Declaration, pos unit.Pos, key string, err error) {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) && value.Unwrap() != nil {
+		err = value.Unwrap() // nobody wrote a flag
+	}
 	text := oneLine(err.Error())
 	if key != "" {
 		text = key + "=: " + text
