@@ -75,10 +75,16 @@ func (s *Source) Read() *Declaration {
 		d.problem(unit.Pos{File: s.Path}, "cannot be read: %v", s.err)
 	}
 	d.add(s.Path, s.text)
+	total := len(s.text)
 	for _, path := range s.DropIns {
 		text, err := unit.Read(path)
 		if err != nil {
 			d.problem(unit.Pos{File: path}, "cannot be read: %v", err)
+		}
+		// All of it gets into one command line, of which systemd takes a MiB.
+		if total += len(text); total > unit.MaxFile {
+			d.problem(unit.Pos{File: path}, "the declaration and its drop-ins are longer than %d bytes", unit.MaxFile)
+			break
 		}
 		d.add(path, text)
 	}
@@ -183,7 +189,7 @@ func (d *Declaration) set(to *settings, section string, e unit.Entry) {
 		*to = append(*to, &setting{key: key})
 	}
 	one := (*to)[i]
-	if e.Value == "" || key.Kind == Text || key.Kind == Bool {
+	if e.Value == "" || key.Kind == Text || key.Kind == Path || key.Kind == Bool {
 		one.values = nil
 	}
 	if e.Value == "" {
@@ -222,6 +228,10 @@ func split(kind Kind, s string) ([]string, error) {
 	switch kind {
 	case Words:
 		return unit.Split(s)
+	case Path, Paths:
+		if first, _ := sample(s); !strings.HasPrefix(first, "/") {
+			return nil, fmt.Errorf("%q is no absolute path", s)
+		}
 	case Bool:
 		v, err := boolean(s)
 		return []string{v}, err
@@ -252,6 +262,9 @@ func (d *Declaration) checkApps() {
 		for _, v := range a.values(keyImage) {
 			if strings.HasPrefix(v.text, "-") {
 				d.problem(v.pos, "Image=: %q begins with a dash", v.text)
+			}
+			if strings.HasPrefix(v.text, "./") || strings.HasPrefix(v.text, "../") {
+				d.problem(v.pos, "Image=: %q is no absolute path", v.text)
 			}
 		}
 		for _, v := range a.values(keyArgs) {

@@ -16,6 +16,10 @@ const (
 	// Words are any number of values a line, separated by blanks and quoted as
 	// in systemd; lines add up, and an empty one forgets those before it.
 	Words Kind = "words"
+	// Path is Text that is an absolute path, and Paths a List of such: a service
+	// has no directory of its own that another path would be relative to.
+	Path  Kind = "path"
+	Paths Kind = "paths"
 )
 
 // Sections of a declaration.
@@ -68,30 +72,30 @@ func Keys() []Key {
 		{SectionPod, "Volume", List, "volume", false, "NAME,kind=host,source=PATH[,readOnly=BOOL][,recursive=BOOL] or NAME,kind=empty[,…]"},
 		{SectionPod, "Mount", List, "mount", false, "volume=NAME,target=PATH, in every app"},
 		{SectionPod, "Environment", Words, "set-env", false, "NAME=VALUE, for every app"},
-		{SectionPod, "EnvironmentFile", List, "set-env-file", false, "file with lines NAME=VALUE"},
+		{SectionPod, "EnvironmentFile", Paths, "set-env-file", false, "file with lines NAME=VALUE"},
 		{SectionPod, "InheritEnvironment", Bool, "inherit-env", false, "give apps the environment of the service"},
 		{SectionPod, "IPC", Text, "ipc", false, "auto, private or parent"},
 		{SectionPod, "PrivateUsers", Bool, "private-users", false, "a user namespace for the pod"},
 		{SectionPod, "Sysctl", List, "sysctl", false, "NAME=VALUE, kernel parameter of the pod's namespaces"},
 		{SectionPod, "NoOverlay", Bool, "no-overlay", false, "copy images instead of mounting overlays"},
-		{SectionPod, keyManifest, Text, "pod-manifest", false, "file with a pod manifest, instead of apps"},
+		{SectionPod, keyManifest, Path, "pod-manifest", false, "file with a pod manifest, instead of apps"},
 		{SectionPod, keyPull, Text, "pull-policy", false, "new, update or never"},
 		{SectionPod, "Platform", Text, "platform", false, "OS/ARCH of images with several platforms"},
 		{SectionPod, "MaxConcurrentDownloads", Text, "max-concurrent-downloads", false, "layers to download at once"},
 		{SectionPod, keyStage1, Text, "stage1-name", false, "coreos, host, fly, or the name of a stage1 image"},
-		{SectionPod, "Stage1Path", Text, "stage1-path", false, "file of a stage1 image"},
+		{SectionPod, "Stage1Path", Path, "stage1-path", false, "file of a stage1 image"},
 		{SectionPod, "Stage1URL", Text, "stage1-url", false, "URL of a stage1 image"},
 		{SectionPod, "Stage1Hash", Text, "stage1-hash", false, "image ID of a stage1 image in the store"},
 		{SectionPod, "Stage1FromDir", Text, "stage1-from-dir", false, "file in the directory of stage1 images"},
-		{SectionPod, keyUUIDFile, Text, "uuid-file-save", false, "where to write the pod's UUID (%t/rkt-pod/%N/uuid)"},
+		{SectionPod, keyUUIDFile, Path, "uuid-file-save", false, "where to write the pod's UUID (%t/rkt-pod/%N/uuid)"},
 		{SectionPod, keyRemove, Bool, "", false, "remove the pod when it stops, instead of leaving it to rkt gc"},
-		{SectionPod, keyDir, Text, "dir", true, "data directory of rkt"},
+		{SectionPod, keyDir, Path, "dir", true, "data directory of rkt"},
 		{SectionPod, "Debug", Bool, "debug", true, "messages of rkt, stage1 and the pod's systemd"},
 		{SectionPod, "TrustKeysFromHTTPS", Bool, "trust-keys-from-https", true, "accept keys that discovery finds over HTTPS"},
 		{SectionPod, keyInsecure, Text, "insecure-options", true, "security features to do without; verify warns of it"},
 
 		{SectionApp, keyImage, Text, "", false, "the image, as for rkt run; required"},
-		{SectionApp, "Signature", Text, "signature", false, "file with the signature of the image"},
+		{SectionApp, "Signature", Path, "signature", false, "file with the signature of the image"},
 		{SectionApp, "Exec", Text, "exec", false, "program to run instead of the image's"},
 		{SectionApp, keyArgs, Words, "", false, "arguments of the program"},
 		{SectionApp, "User", Text, "user", false, "user, as number, name or path"},

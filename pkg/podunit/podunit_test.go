@@ -80,6 +80,7 @@ func TestProblems(t *testing.T) {
 		"[App]\nImage=x\nArgs=a --- b":                       `w.pod:3:6: Args=: an app of rkt run cannot have the argument "---"`,
 		"[App]\nImage=x\nArgs='a":                            "w.pod:3:6: Args=: a quote is not closed",
 		"[App]\nImage=x\nReadOnly=maybe":                     `w.pod:3:10: ReadOnly=: "maybe" is neither yes nor no`,
+		"[Pod]\nDir=here\n[App]\nImage=x":                    `w.pod:2:5: Dir=: "here" is no absolute path`,
 		"[App]\nImage=x\nUser=100%":                          `w.pod:3:6: User=: "%" is no specifier of systemd; a percent sign is written %%`,
 		"[App]\nImage=x\n[Install]\nWantedBy=x":              "w.pod:4:10: WantedBy=: no name of a unit: x",
 		"[App]\nImage=x\n[Install]\nWantedBy=../../x.target": "w.pod:4:10: WantedBy=: no name of a unit: ../../x.target",
@@ -120,6 +121,32 @@ func execStart(t *testing.T, entries []unit.Entry) (words []string) {
 		words[i] = strings.ReplaceAll(words[i], "$$", "$")
 	}
 	return words
+}
+
+// TestLong: systemd takes lines of a MiB, also in what fails.
+func TestLong(t *testing.T) {
+	dir := t.TempDir()
+	most := "[App]\nImage=x\nArgs=" + strings.Repeat("\u00e4", unit.MaxFile/2-20)
+	for path, text := range map[string]string{
+		"w.pod": most, "x.pod": "[App]\nImage=x\n" + strings.Repeat("y", unit.MaxFile-100), "x.pod.d/1.conf": strings.Repeat("z", 1000),
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, path), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sources, _ := podunit.Find([]string{dir})
+	if len(sources) != 2 {
+		t.Fatal(sources)
+	}
+	for i, problems := range []int{0, 2} {
+		d := sources[i].Read()
+		if n := len(d.Service(host)); len(d.Problems) != problems || n > 1<<20 || i == 1 && n > 5000 {
+			t.Errorf("%s: %d bytes, %d problems", sources[i].Name, n, len(d.Problems))
+		}
+	}
 }
 
 func TestWarnings(t *testing.T) {

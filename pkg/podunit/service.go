@@ -152,10 +152,19 @@ func (d *Declaration) failing(t *text, h Host) {
 			words = append(words, "and more")
 			break
 		}
-		words = append(words, unit.Literal(p.String()))
+		words = append(words, unit.Literal(clip(p.String())))
 	}
 	t.line("ExecStart", unit.Command(words))
 	t.line("SyslogIdentifier", "%N")
+}
+
+// clip keeps a message that quotes a long line from making the unit too long.
+func clip(s string) string {
+	const most = 1000
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // Socket is the text of the socket unit, "" if the declaration has none or
