@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -80,6 +81,12 @@ type parser struct {
 func (p *parser) add(line string) {
 	trimmed := strings.TrimLeft(line, " \t")
 	if strings.HasPrefix(trimmed, "#") || strings.HasPrefix(trimmed, ";") {
+		return
+	}
+	// To systemd a carriage return ends a line as well.
+	if i := strings.IndexFunc(line, func(c rune) bool { return unicode.IsControl(c) && c != '\t' }); i >= 0 {
+		p.problem(Pos{p.name, p.line, i + 1}, "there is a control character in the line")
+		p.joining = false
 		return
 	}
 	if !p.joining {

@@ -32,14 +32,15 @@ func TestParse(t *testing.T) {
 
 func TestParseProblems(t *testing.T) {
 	for text, want := range map[string]string{
-		"k=v\n":          `f:1:1: k= stands before the first section`,
-		"[A]\n what\n":   `f:2:2: "what" is neither a section, nor Key=value, nor a comment`,
-		"[A]\n=v\n":      `f:2:1: there is no key before the equals sign`,
-		"\n[A\n":         `f:2:1: "[A" is no section: it has to be [Name]`,
-		"[]\n":           `f:1:1: "[]" is no section: it has to be [Name]`,
-		"[A]\nk=\xff\n":  `f: not a text file in UTF-8`,
-		"[A]\nk=a\x00\n": `f: not a text file in UTF-8`,
-		"[A]\nbroken \\": `f:2:1: "broken" is neither a section, nor Key=value, nor a comment`,
+		"k=v\n":                   `f:1:1: k= stands before the first section`,
+		"[A]\n what\n":            `f:2:2: "what" is neither a section, nor Key=value, nor a comment`,
+		"[A]\n=v\n":               `f:2:1: there is no key before the equals sign`,
+		"\n[A\n":                  `f:2:1: "[A" is no section: it has to be [Name]`,
+		"[]\n":                    `f:1:1: "[]" is no section: it has to be [Name]`,
+		"[A]\nk=\xff\n":           `f: not a text file in UTF-8`,
+		"[A]\nk=a\x00\n":          `f: not a text file in UTF-8`,
+		"[A]\nk=a\rExecStart=b\n": `f:2:4: there is a control character in the line`,
+		"[A]\nbroken \\":          `f:2:1: "broken" is neither a section, nor Key=value, nor a comment`,
 	} {
 		_, problems := unit.Parse("f", text)
 		if len(problems) != 1 || problems[0].String() != want {
