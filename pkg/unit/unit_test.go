@@ -158,7 +158,7 @@ func TestRead(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	all := []string{"Memory", "Mount", "Port", "Environment"}
-	for word, want := range map[string]string{"Memroy": "Memory", "memory": "Memory", "Enviroment": "Environment", "Prot": "Port", "Xyzzy": "", "": "", strings.Repeat("M", 1000): ""} {
+	for word, want := range map[string]string{"Memroy": "Memory", "memory": "Memory", "Envronment": "Environment", "Prot": "Port", "Xyzzy": "", "": "", strings.Repeat("M", 1000): ""} {
 		if got := unit.Nearest(word, all); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}
