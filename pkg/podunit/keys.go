@@ -16,9 +16,10 @@ const (
 	// Words are any number of values a line, separated by blanks and quoted as
 	// in systemd; lines add up, and an empty one forgets those before it.
 	Words Kind = "words"
-	// Path is Text that is an absolute path, and Paths a List of such: a service
-	// has no directory of its own that another path would be relative to.
-	Path  Kind = "path"
+	// Path is Text that is an absolute path: a service has no directory of its
+	// own that another path would be relative to.
+	Path Kind = "path"
+	// Paths is a List of absolute paths.
 	Paths Kind = "paths"
 )
 

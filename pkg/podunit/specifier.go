@@ -29,7 +29,7 @@ func checkSpecifiers(s string) error {
 
 // sample puts something in place of the specifiers, to see whether the rest is
 // right, and tells whether there were any.
-func sample(s string) (out string, any bool) {
+func sample(s string) (out string, found bool) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch {
@@ -39,13 +39,13 @@ func sample(s string) (out string, any bool) {
 		case s[i+1] == '%':
 			b.WriteByte('%')
 		case strings.IndexByte(paths, s[i+1]) >= 0:
-			any = true
+			found = true
 			b.WriteString("/x")
 		default:
-			any = true
+			found = true
 			b.WriteByte('1')
 		}
 		i++
 	}
-	return b.String(), any
+	return b.String(), found
 }
