@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/cli"
@@ -23,7 +24,16 @@ func main() {
 		ctx, stop = signal.NotifyContext(ctx, wanted...)
 		context.AfterFunc(ctx, stop) // a second signal ends rkt at once
 	}
-	os.Exit(cli.Main(ctx, cli.NewDeps(embedded.Images()), os.Args[1:]))
+	os.Exit(cli.Main(ctx, cli.NewDeps(embedded.Images()), arguments(os.Args)))
+}
+
+// arguments are those of the command line. systemd knows generators by the
+// directory they are in and passes directories only.
+func arguments(argv []string) []string {
+	if len(argv) > 0 && filepath.Base(argv[0]) == cli.GeneratorProgram {
+		return append([]string{cli.GeneratorCommand}, argv[1:]...)
+	}
+	return argv[1:]
 }
 
 // signals end rkt in order, unless the caller wants them ignored: a pod

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/rkt/rkt/v2/pkg/unit"
 )
 
 // SocketsDir has a link to each socket unit that is to be there from the start.
@@ -32,7 +34,7 @@ type Listen struct {
 // app: they end with it, or a connection would start it again.
 func (s Socket) Unit() string {
 	var b strings.Builder
-	b.WriteString("[Unit]\nDescription=" + Text("Sockets of "+s.App) + "\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target sockets.target\n")
+	b.WriteString("[Unit]\nDescription=" + unit.Text("Sockets of "+s.App) + "\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target sockets.target\n")
 	b.WriteString("BindsTo=" + Service(s.App) + "\nOnFailure=emergency.target\nOnFailureJobMode=replace-irreversibly\n\n[Socket]\nBindIPv6Only=both\nService=" + Service(s.App) + "\n")
 	for _, l := range s.Listen {
 		key := "ListenStream="

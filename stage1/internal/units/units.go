@@ -4,7 +4,7 @@
 // each app and the target that wants them. It is pure.
 //
 // The name of an app, which is an AC name, is the only text of a manifest that
-// gets into a unit as it is; everything else goes through Text. The commands
+// gets into a unit as it is; everything else goes through unit.Text. The commands
 // of the apps are not in the units: the program /launch reads them from a file.
 //
 // Invariant: whatever the text, systemd reads the same directives from a unit
@@ -18,10 +18,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/rkt/rkt/v2/pkg/isolator"
+	"github.com/rkt/rkt/v2/pkg/unit"
 )
 
 // Dir is where units are, below the root of stage1.
@@ -68,7 +67,7 @@ func (a App) Unit() string {
 	var b strings.Builder
 	line := func(key, value string) { b.WriteString(key + "=" + value + "\n") }
 	b.WriteString("[Unit]\n")
-	line("Description", Text("Application="+a.Name+" Image="+a.Image))
+	line("Description", unit.Text("Application="+a.Name+" Image="+a.Image))
 	line("DefaultDependencies", "no")
 	// What brings the pod down stops the app first.
 	line("Conflicts", "shutdown.target")
@@ -161,17 +160,4 @@ func DefaultTarget(apps []string) string {
 		b.WriteString("Wants=" + Service(a) + "\n")
 	}
 	return b.String()
-}
-
-// Text returns s as the value of a directive that is free text: one line, no
-// specifiers, nothing that joins it to the next line.
-func Text(s string) string {
-	s = strings.Map(func(c rune) rune {
-		// Not UTF-8, which systemd refuses, or not for one line.
-		if c == utf8.RuneError || c == '\\' || unicode.IsControl(c) {
-			return ' '
-		}
-		return c
-	}, s)
-	return strings.ReplaceAll(strings.TrimSpace(s), "%", "%%")
 }

@@ -37,6 +37,7 @@ func TestSystemd(t *testing.T) {
 	h.check("killed", (*host).killedService)
 	h.check("network", (*host).network)
 	h.check("netservice", (*host).netService)
+	h.check("pods", (*host).pods)
 }
 
 // tool runs a program of the host that has to succeed.

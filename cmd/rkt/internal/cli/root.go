@@ -24,11 +24,13 @@ func newRoot(d *Deps) *cobra.Command {
 		newCatManifest(d),
 		newCompletion(d),
 		newConfig(d),
+		newDoctor(d),
 		newEnter(d),
 		newExplain(d),
 		newExport(d),
 		newFetch(d),
 		newGC(d),
+		newGenerator(d),
 		newHelp(d),
 		newImage(d),
 		newList(d),
@@ -42,6 +44,7 @@ func newRoot(d *Deps) *cobra.Command {
 		newStatus(d),
 		newStop(d),
 		newTrust(d),
+		newUnit(d),
 		newVersion(d),
 	)
 	return root
