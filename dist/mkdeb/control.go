@@ -34,11 +34,11 @@ func (b *build) control() error {
 		if err != nil {
 			return err
 		}
-		if err := b.write("DEBIAN/"+name, mode, []byte(fill.Replace(string(text)))); err != nil {
+		if err := b.write(controlDir+"/"+name, mode, []byte(fill.Replace(string(text)))); err != nil {
 			return err
 		}
 	}
-	return b.write("DEBIAN/md5sums", 0o644, []byte(sums))
+	return b.write(controlDir+"/md5sums", 0o644, []byte(sums))
 }
 
 // contents are the checksums of all files and the size of the tree, in KiB as
@@ -48,6 +48,9 @@ func (b *build) contents() (sums string, size int64, err error) {
 	err = filepath.WalkDir(b.root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if e.Name() == controlDir && filepath.Dir(path) == filepath.Clean(b.root) {
+			return fs.SkipDir // of an earlier run
 		}
 		if !e.Type().IsRegular() {
 			size++
@@ -77,6 +80,8 @@ func md5sum(path string) (sum string, size int64, err error) {
 }
 
 const (
+	controlDir = "DEBIAN"
+
 	unitDir  = "usr/lib/systemd/system"
 	gcPrefix = "rkt-gc."
 )

@@ -4,9 +4,12 @@ package complete
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/pod"
+	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
@@ -63,8 +66,14 @@ func (s Live) Apps(uuid string) []Candidate {
 	return list
 }
 
-// walk calls fn for the pods that can be read until the time is up.
+// walk calls fn for the pods that can be read until the time is up. Where a
+// directory is missing there are no pods, since package pod would create it.
 func (s Live) walk(fn func(*pod.Pod)) {
+	for _, dir := range poddir.StateDirs() {
+		if _, err := os.Stat(filepath.Join(s.DataDir, poddir.Pods, dir)); err != nil {
+			return
+		}
+	}
 	_ = pod.Walk(s.Ctx, s.DataDir, pod.ListedDirs(), func(string) {}, func(p *pod.Pod) error {
 		if err := s.Ctx.Err(); err != nil {
 			return err
