@@ -36,7 +36,7 @@ func (s Live) Networks() []Candidate {
 		}
 		for _, e := range entries[:min(len(entries), maxNetFiles)] {
 			path := filepath.Join(dir.Path, e.Name())
-			if s.Ctx.Err() != nil || !slices.Contains(dir.Extensions, filepath.Ext(path)) {
+			if s.late(len(list)) != nil || !slices.Contains(dir.Extensions, filepath.Ext(path)) {
 				continue
 			}
 			if name := netName(path); name != "" {

@@ -74,13 +74,24 @@ func (s Live) walk(fn func(*pod.Pod)) {
 			return
 		}
 	}
-	_ = pod.Walk(s.Ctx, s.DataDir, pod.ListedDirs(), func(string) {}, func(p *pod.Pod) error {
-		if err := s.Ctx.Err(); err != nil {
-			return err
-		}
+	n := 0
+	_ = pod.Walk(context.WithoutCancel(s.Ctx), s.DataDir, pod.ListedDirs(), func(string) {}, func(p *pod.Pod) error {
 		fn(p)
-		return nil
+		n++
+		return s.late(n)
 	})
+}
+
+// atLeast is how much is read whatever the time: on a busy machine some
+// suggestions a little late are better than none.
+const atLeast = 32
+
+// late ends a reading that takes too long.
+func (s Live) late(read int) error {
+	if read < atLeast {
+		return nil
+	}
+	return s.Ctx.Err()
 }
 
 func appNames(p *pod.Pod) []string {
@@ -105,6 +116,7 @@ const idPrefix = "sha512-"
 func (s Live) Images(prefix string) []Candidate {
 	ids := prefix != "" && (strings.HasPrefix(idPrefix, prefix) || strings.HasPrefix(prefix, idPrefix))
 	var list []Candidate
+	n := 0
 	_ = imagestore.Glance(s.CAS, func(r *imagestore.Record) error {
 		name := string(r.Name)
 		if version, ok := r.Labels.Get("version"); ok && version != "" {
@@ -118,7 +130,8 @@ func (s Live) Images(prefix string) []Candidate {
 		case ids:
 			list = append(list, Candidate{string(r.ID.Key()), name})
 		}
-		return s.Ctx.Err()
+		n++
+		return s.late(n)
 	})
 	return list
 }
