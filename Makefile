@@ -13,7 +13,7 @@ VULNDB     ?= $(abspath $(CURDIR)/../shared/vulndb)
 FUZZTIME   ?= 20s
 # What stage1-coreos is made of; their libraries come with them.
 DEPS_BUILD := systemd systemd-container libc-bin
-DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates
+DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates lintian bash-completion zsh fish mandoc
 DEPS_GUEST := qemu-system-x86 e2fsprogs debootstrap
 DEPS_BENCH := runc crun podman iperf3
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/docker2aci/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/acbuild/internal/cli.version=$(VERSION)
@@ -25,6 +25,15 @@ FLAVORS    := coreos host fly
 EMBED      := cmd/rkt/internal/embedded
 EMBEDDED   := coreos fly
 STAGE1DIR  ?= /usr/lib/rkt/stage1-images
+# Where packages go, and what else they are named by.
+SYSTEMD    ?= $(PREFIX)/lib
+ZSHFUNCS   ?= site-functions
+ITERATION  ?= 1
+MAINTAINER ?= rkt packagers <packagers@rkt.invalid>
+# The time of everything in packages and pages.
+EPOCH      := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
+PROGRAMS   := rkt actool acbuild docker2aci
+PACKAGES   := $(BUILD)/packages
 SUM        := $(BUILD)/tools/testsum
 export CGO_ENABLED := 0
 export RKT_CACHE   := $(CACHE)
@@ -33,7 +42,7 @@ export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
 export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
-.PHONY: help build stage1 failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run install reproducible clean
+.PHONY: help build stage1 failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run man completions parts install deb tarball packaging reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -86,7 +95,7 @@ check: ## everything CI runs; root
 	rm -rf $(BUILD)/test-results
 	$(MAKE) deps deps-test
 	$(MAKE) fmt-check lint vet arm64 vuln
-	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture
+	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture packaging
 	$(MAKE) fuzz FUZZTIME=2s
 	@$(SUM) total
 
@@ -97,7 +106,7 @@ fmt-check: tools
 lint: tools ## golangci-lint with the import direction, zero findings
 	$(BUILD)/tools/golangci-lint run --timeout 15m ./...
 vet:
-	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags failpoint ./pkg/failpoint/
+	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags packaging ./tests/packaging/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
 	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
 
@@ -130,12 +139,60 @@ deps-guest: ## Debian packages of the virtual machines; root
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 
-install: build ## rkt, with its stage1 images inside, actool, acbuild and docker2aci into DESTDIR/PREFIX; stage1-host into DESTDIR/STAGE1DIR
-	install -D -m 0755 $(BUILD)/bin/rkt $(DESTDIR)$(PREFIX)/bin/rkt
-	install -D -m 0755 $(BUILD)/bin/actool $(DESTDIR)$(PREFIX)/bin/actool
-	install -D -m 0755 $(BUILD)/bin/acbuild $(DESTDIR)$(PREFIX)/bin/acbuild
-	install -D -m 0755 $(BUILD)/bin/docker2aci $(DESTDIR)$(PREFIX)/bin/docker2aci
-	install -D -m 0644 $(STAGE1)/stage1-host.aci $(DESTDIR)$(STAGE1DIR)/stage1-host.aci
+man: build ## build/man, a page for each command of each program
+	go build -o $(BUILD)/tools/mkman ./dist/mkman
+	rm -rf $(BUILD)/man
+	$(BUILD)/tools/mkman -out $(BUILD)/man -date $(EPOCH) -version $(VERSION) $(BUILD)/bin/rkt
+	@for p in actool acbuild docker2aci; do (set -x; $(BUILD)/tools/mkman -out $(BUILD)/man -date $(EPOCH) -version $(VERSION) -join - $(BUILD)/bin/$$p) || exit 1; done
+
+completions: build ## build/completions for bash, zsh and fish
+	mkdir -p $(BUILD)/completions
+	@for s in bash zsh fish; do $(BUILD)/bin/rkt completion $$s >$(BUILD)/completions/rkt.$$s || exit 1; done
+
+parts: build ## build/{third-party-licenses.txt,sbom.spdx.json}: what of others is in the build, and its terms
+	go build -o $(BUILD)/tools/mkparts ./dist/mkparts
+	$(BUILD)/tools/mkparts -version $(VERSION) -date $(EPOCH) -stage1 $(STAGE1)/stage1-coreos.aci \
+	  -licences $(BUILD)/third-party-licenses.txt -sbom $(BUILD)/sbom.spdx.json \
+	  $(PROGRAMS:%=$(BUILD)/bin/%) $(STAGE1)/stage1 $(STAGE1)/stage1-fly $(STAGE1)/net $(wildcard $(STAGE1)/plugins/*)
+
+install: build man completions parts ## programs, stage1 images, pages, completions, units and settings into DESTDIR/PREFIX; stage1 images into DESTDIR/STAGE1DIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(STAGE1DIR) $(DESTDIR)$(PREFIX)/share/{man/man1,rkt,doc/rkt} $(DESTDIR)$(SYSTEMD)/systemd/{system,system-preset} $(DESTDIR)$(SYSTEMD)/{sysusers.d,tmpfiles.d}
+	install -m 0755 $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin/
+	install -m 0644 $(FLAVORS:%=$(STAGE1)/stage1-%.aci) $(DESTDIR)$(STAGE1DIR)/
+	install -m 0644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -D -m 0644 $(BUILD)/completions/rkt.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rkt
+	install -D -m 0644 $(BUILD)/completions/rkt.zsh $(DESTDIR)$(PREFIX)/share/zsh/$(ZSHFUNCS)/_rkt
+	install -D -m 0644 $(BUILD)/completions/rkt.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rkt.fish
+	install -m 0755 dist/scripts/setup-data-dir.sh $(DESTDIR)$(PREFIX)/share/rkt/
+	@for u in $(wildcard dist/systemd/*.service dist/systemd/*.socket dist/systemd/*.timer); do \
+	  sed 's|/usr/bin/rkt|$(PREFIX)/bin/rkt|' $$u >$(DESTDIR)$(SYSTEMD)/systemd/system/$${u##*/} && chmod 0644 $(DESTDIR)$(SYSTEMD)/systemd/system/$${u##*/} || exit 1; done
+	if [ -x $(BUILD)/bin/rkt-generator ]; then install -D -m 0755 $(BUILD)/bin/rkt-generator $(DESTDIR)$(SYSTEMD)/systemd/system-generators/rkt-generator; fi
+	install -m 0644 dist/preset/50-rkt.preset $(DESTDIR)$(SYSTEMD)/systemd/system-preset/
+	install -m 0644 dist/sysusers.d/rkt.conf $(DESTDIR)$(SYSTEMD)/sysusers.d/
+	install -m 0644 dist/tmpfiles.d/rkt.conf $(DESTDIR)$(SYSTEMD)/tmpfiles.d/
+	install -m 0644 docs/*.md $(BUILD)/third-party-licenses.txt $(BUILD)/sbom.spdx.json $(DESTDIR)$(PREFIX)/share/doc/rkt/
+
+deb: ## build/packages/rkt_VERSION-ITERATION_ARCH.deb, the same bytes from the same sources and packages; needs dpkg-deb
+	rm -rf $(BUILD)/deb
+	$(MAKE) --no-print-directory install DESTDIR=$(BUILD)/deb PREFIX=/usr SYSTEMD=/usr/lib ZSHFUNCS=vendor-completions STAGE1DIR=/usr/lib/rkt/stage1-images
+	go build -o $(BUILD)/tools/mkdeb ./dist/mkdeb
+	$(BUILD)/tools/mkdeb -root $(BUILD)/deb -scripts dist/debian -version $(VERSION) -iteration $(ITERATION) -date $(EPOCH) \
+	  -maintainer '$(MAINTAINER)' -stage1 $(STAGE1)/stage1-coreos.aci -out $(PACKAGES)
+
+tarball: build man completions parts ## build/packages/rkt-vVERSION.tar.gz, which runs unpacked, each stage1 alone, and SHA256SUMS
+	@t=rkt-v$(VERSION) d=$(BUILD)/tarball/rkt-v$(VERSION) p=$(PACKAGES); rm -rf $(BUILD)/tarball; \
+	  mkdir -p $$d/{manpages,bash_completion,zsh_completion,fish_completion,scripts,init/systemd/{tmpfiles,sysusers}.d} $$p; \
+	  install -m 0755 $(PROGRAMS:%=$(BUILD)/bin/%) $$d/; install -m 0644 $(FLAVORS:%=$(STAGE1)/stage1-%.aci) LICENSE CHANGELOG.md $(BUILD)/third-party-licenses.txt $(BUILD)/sbom.spdx.json $$d/; \
+	  install -m 0644 $(BUILD)/man/*.1 $$d/manpages/; install -m 0755 dist/scripts/setup-data-dir.sh $$d/scripts/; \
+	  for s in bash zsh fish; do install -m 0644 $(BUILD)/completions/rkt.$$s $$d/$${s}_completion/; done; \
+	  install -m 0644 $(wildcard dist/systemd/*.service dist/systemd/*.socket dist/systemd/*.timer) $$d/init/systemd/; \
+	  install -m 0644 dist/tmpfiles.d/rkt.conf $$d/init/systemd/tmpfiles.d/; install -m 0644 dist/sysusers.d/rkt.conf $$d/init/systemd/sysusers.d/; \
+	  tar -C $(BUILD)/tarball --sort=name --owner=0 --group=0 --numeric-owner --mode=u+w,go-w,a+rX --mtime=@$(EPOCH) --format=ustar -c $$t | gzip -9n >$$p/$$t.tar.gz; \
+	  for f in $(FLAVORS); do install -m 0644 $(STAGE1)/stage1-$$f.aci $$p/stage1-$$f-$(VERSION)-linux-$$(go env GOARCH).aci; done; \
+	  cd $$p && sha256sum -- $$t.tar.gz stage1-*.aci $$(ls *.deb 2>/dev/null) >SHA256SUMS && cat SHA256SUMS
+
+packaging: deb $(SUM) ## the package installed, upgraded under a running pod, removed and purged; root, needs lintian and debootstrap
+	RKT_DEB=$$(ls $(PACKAGES)/rkt_*-$(ITERATION)_*.deb) $(SUM) run -name packaging -- -tags packaging -count 1 -timeout 20m ./tests/packaging/
 
 reproducible: ## build twice, in different places with empty caches, and compare
 	d=$$(mktemp -d) && trap 'chmod -R u+w '$$d'; rm -rf '$$d EXIT && for i in one two/deeper; do mkdir -p $$d/$$i && git ls-files -co --exclude-standard | tar -cT- | tar -xC $$d/$$i && \

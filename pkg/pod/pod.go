@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/pkg/datadir"
 	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
@@ -156,13 +157,12 @@ func (p *Pod) Close() error {
 
 // EnsureDirs creates the state directories that are missing.
 func EnsureDirs(dataDir string) error {
-	pods := filepath.Join(dataDir, poddir.Pods)
 	for _, dir := range poddir.StateDirs() {
-		path := filepath.Join(pods, dir)
-		if err := unix.Access(path, unix.F_OK); err == nil {
+		path := filepath.Join(poddir.Pods, dir)
+		if err := unix.Access(filepath.Join(dataDir, path), unix.F_OK); err == nil {
 			continue
 		}
-		if err := os.MkdirAll(path, 0o750); err != nil {
+		if err := datadir.Make(dataDir, path); err != nil {
 			return fmt.Errorf("create pod directory: %w", err)
 		}
 	}

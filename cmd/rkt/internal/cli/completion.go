@@ -13,8 +13,9 @@ func newCompletion(d *Deps) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Output shell completion code for the specified shell",
-		Long: "This command outputs completion code for the specified shell. The generated code must be evaluated to provide " +
-			"interactive completion of rkt sub-commands, for example:\n\n\t$ . <(rkt completion bash)",
+		Long: "This command outputs completion code for the specified shell: bash, zsh or fish. The generated code must be evaluated to provide " +
+			"interactive completion of rkt sub-commands, flags, pods, apps, images and networks, for example:\n\n\t$ . <(rkt completion bash)\n\n" +
+			"The code for bash needs the package bash-completion.",
 		RunE: func(cmd *cobra.Command, args []string) error { return runCompletion(d, cmd.Root(), args) },
 	}
 }
@@ -25,8 +26,14 @@ func runCompletion(d *Deps, root *cobra.Command, args []string) error {
 		return errors.New("shell type is not specified")
 	case len(args) > 1:
 		return errors.New("too many arguments, only shell type is expected")
-	case args[0] != "bash":
-		return fmt.Errorf("'%s' shell is not supported", args[0])
 	}
-	return root.GenBashCompletion(d.Stdout)
+	switch args[0] {
+	case "bash":
+		return root.GenBashCompletionV2(d.Stdout, true)
+	case "zsh":
+		return root.GenZshCompletion(d.Stdout)
+	case "fish":
+		return root.GenFishCompletion(d.Stdout, true)
+	}
+	return fmt.Errorf("'%s' shell is not supported", args[0])
 }

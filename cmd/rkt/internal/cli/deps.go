@@ -16,6 +16,7 @@ import (
 
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/embedded"
 	"github.com/rkt/rkt/v2/pkg/config"
+	"github.com/rkt/rkt/v2/pkg/datadir"
 	"github.com/rkt/rkt/v2/pkg/mds"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/progress"
@@ -173,7 +174,7 @@ func (d *Deps) openStores(ctx context.Context) error {
 		return err
 	}
 	// Not left to the store: its directories are writable for the group.
-	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
+	if err := datadir.Make(filepath.Dir(dir)); err != nil {
 		return err
 	}
 	d.images, err = imagestore.Open(ctx, dir, imagestore.Options{Logger: d.Logger("image")})

@@ -22,6 +22,8 @@ func newRoot(d *Deps) *cobra.Command {
 		newApp(d),
 		newAttach(d),
 		newCatManifest(d),
+		newComplete(d, cobra.ShellCompRequestCmd, true),
+		newComplete(d, cobra.ShellCompNoDescRequestCmd, false),
 		newCompletion(d),
 		newConfig(d),
 		newDoctor(d),

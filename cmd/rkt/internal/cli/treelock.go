@@ -5,9 +5,9 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
+	"github.com/rkt/rkt/v2/pkg/datadir"
 	"github.com/rkt/rkt/v2/pkg/lock"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 )
@@ -24,7 +24,7 @@ func (d *Deps) lockTrees(ctx context.Context, m lock.Mode) (*lock.Lock, error) {
 		return nil, nil
 	}
 	locks := filepath.Join(dir, poddir.Locks)
-	if err := os.MkdirAll(locks, 0o750); err != nil {
+	if err := datadir.Make(dir, poddir.Locks); err != nil {
 		return nil, err
 	}
 	l, err := lock.Key(ctx, locks, poddir.PrepareLock, m)
