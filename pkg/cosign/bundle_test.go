@@ -165,18 +165,18 @@ func TestBundleAbout(t *testing.T) {
 		bundle string
 		want   string // "": good
 	}{
-		"statement":             {s.envelope(crypto.SHA256, statement(signPredicate, "", image.Digest)), ""},
-		"with the name":         {s.envelope(crypto.SHA256, statement(signPredicate, "index.docker.io/library/app", image.Digest)), ""},
-		"another name":          {s.envelope(crypto.SHA256, statement(signPredicate, "quay.io/x/app", image.Digest)), ErrOtherRef.Error()},
-		"another image":         {s.envelope(crypto.SHA256, statement(signPredicate, "", other)), ErrOtherHash.Error()},
-		"message of another":    {s.message("other"), ErrOtherHash.Error()},
-		"provenance":            {s.envelope(crypto.SHA256, statement("https://slsa.dev/provenance/v1", "", image.Digest)), "is about \"https://slsa.dev/provenance/v1\""},
+		"statement":              {s.envelope(crypto.SHA256, statement(signPredicate, "", image.Digest)), ""},
+		"with the name":          {s.envelope(crypto.SHA256, statement(signPredicate, "index.docker.io/library/app", image.Digest)), ""},
+		"another name":           {s.envelope(crypto.SHA256, statement(signPredicate, "quay.io/x/app", image.Digest)), ErrOtherRef.Error()},
+		"another image":          {s.envelope(crypto.SHA256, statement(signPredicate, "", other)), ErrOtherHash.Error()},
+		"message of another":     {s.message("other"), ErrOtherHash.Error()},
+		"provenance":             {s.envelope(crypto.SHA256, statement("https://slsa.dev/provenance/v1", "", image.Digest)), "is about \"https://slsa.dev/provenance/v1\""},
 		"statement of version 0": {s.envelope(crypto.SHA256, strings.Replace(statement(signPredicate, "", image.Digest), "Statement/v1", "Statement/v0.1", 1)), "Statement/v0.1"},
-		"no subject":            {s.envelope(crypto.SHA256, `{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"`+signPredicate+`"}`), "about 0 things"},
-		"two digests":           {s.envelope(crypto.SHA256, strings.Replace(statement(signPredicate, "", image.Digest), `"sha256":`, `"sha256":"00","sha256":`, 1)), "is there twice"},
-		"digest in capitals":    {s.envelope(crypto.SHA256, statement(signPredicate, "", strings.ToUpper(image.Digest))), ErrOtherHash.Error()},
-		"subject twice":         {s.envelope(crypto.SHA256, strings.Replace(statement(signPredicate, "", image.Digest), `"subject":`, `"Subject":[],"subject":`, 1)), "Subject"},
-		"text after it":         {s.envelope(crypto.SHA256, statement(signPredicate, "", image.Digest)+"{}"), "something follows"},
+		"no subject":             {s.envelope(crypto.SHA256, `{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"`+signPredicate+`"}`), "about 0 things"},
+		"two digests":            {s.envelope(crypto.SHA256, strings.Replace(statement(signPredicate, "", image.Digest), `"sha256":`, `"sha256":"00","sha256":`, 1)), "is there twice"},
+		"digest in capitals":     {s.envelope(crypto.SHA256, statement(signPredicate, "", strings.ToUpper(image.Digest))), ErrOtherHash.Error()},
+		"subject twice":          {s.envelope(crypto.SHA256, strings.Replace(statement(signPredicate, "", image.Digest), `"subject":`, `"Subject":[],"subject":`, 1)), "Subject"},
+		"text after it":          {s.envelope(crypto.SHA256, statement(signPredicate, "", image.Digest)+"{}"), "something follows"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := ParseBundle([]byte(tt.bundle))
