@@ -201,7 +201,7 @@ func (n *internet) pushImage(t *testing.T) {
 
 func (n *internet) serve(w http.ResponseWriter, req *http.Request) {
 	f := n.fault.Load()
-	if f == nil || !f.is(req) {
+	if f == nil || !f.is(req) || req.Method == http.MethodHead {
 		n.good(w, req)
 		return
 	}
