@@ -59,6 +59,8 @@ type internet struct {
 	hits     atomic.Int32 // requests for the bad part
 	ranges   atomic.Int32 // of them with a range
 	proxy    *httptest.Server
+	plain    http.Handler // what answers requests in the clear; nil: nobody
+	seen     func(req *http.Request)
 	roots    string // file with the certificate
 }
 
@@ -79,7 +81,14 @@ func newInternet(t *testing.T) *internet {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	n.proxy = httptest.NewServer(connectTo(s.Listener.Addr().String()))
+	connect := connectTo(s.Listener.Addr().String())
+	n.proxy = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != http.MethodConnect && n.plain != nil {
+			n.plain.ServeHTTP(w, req)
+			return
+		}
+		connect.ServeHTTP(w, req)
+	}))
 	t.Cleanup(n.proxy.Close)
 	t.Cleanup(s.CloseClientConnections)
 	return n
@@ -200,6 +209,9 @@ func (n *internet) pushImage(t *testing.T) {
 }
 
 func (n *internet) serve(w http.ResponseWriter, req *http.Request) {
+	if n.seen != nil {
+		n.seen(req)
+	}
 	f := n.fault.Load()
 	if f == nil || !f.is(req) || req.Method == http.MethodHead {
 		n.good(w, req)
