@@ -79,7 +79,7 @@ func runTrustCosign(d *Deps, o trustOptions) error {
 		prefix = trustpolicy.Everything
 	case !trustpolicy.IsImages(prefix):
 		return hint.With(errors.New("--cosign-key needs --prefix=docker://HOST[/REPOSITORY] or --root"),
-			"cosign signs images of registries; for ACIs trust an OpenPGP key")
+			"cosign signs images of registries, and of layouts and archives (--prefix=oci:/PATH); for ACIs trust an OpenPGP key")
 	case d.Global.Insecure.Image:
 		return hint.With(errors.New("could not get the keystore: image verification is disabled"),
 			"leave out --insecure-options=image")
