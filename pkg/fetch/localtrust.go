@@ -28,14 +28,14 @@ func (r *run) localVerifier(form trustpolicy.Form, path, digest, what string) (*
 			return nil, &verifyError{err}
 		}
 		// Rules are about where the files are, not how somebody got there.
-		real, err := filepath.EvalSymlinks(path)
+		target, err := filepath.EvalSymlinks(path)
 		if err == nil {
-			real, err = filepath.Abs(real)
+			target, err = filepath.Abs(target)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		rules = all.ForLocal(form, real)
+		rules = all.ForLocal(form, target)
 	}
 	v := &policyVerifier{run: r, what: what, pinned: digest, rules: rules, image: cosign.Image{Local: true}, where: "beside the image"}
 	if !slices.ContainsFunc(rules, func(r trustpolicy.Rule) bool { return r.Requirement != trustpolicy.PGP }) {

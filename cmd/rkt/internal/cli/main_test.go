@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/explain"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
 
