@@ -76,7 +76,7 @@ func TestGettingStarted(t *testing.T) {
 		testenv.NeedsProgram(t, name)
 	}
 	l := harness.NewLab(t)
-	dir, err := os.MkdirTemp("/tmp", "g") // t.TempDir is too long for the sockets of gpg
+	dir, err := os.MkdirTemp("/tmp", "g") //nolint:usetesting // t.TempDir is too long for the sockets of gpg
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func (d *Deps) verifications(ctx context.Context, in *pod.Info) []explain.Verifi
 	}
 	all := make([]explain.Verification, len(in.Apps))
 	for i, app := range in.Apps {
-		key, err := images.Resolve(app.ImageID)
+		key, err := images.Resolve(app.ImageID) //nolint:contextcheck // it takes none
 		if err != nil {
 			all[i] = explain.Verification{Status: explain.VerifiedUnknown, Detail: "the image is not in the store any more"}
 			if d.isBuiltIn(appc.ImageID(app.ImageID)) {
