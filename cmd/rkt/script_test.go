@@ -48,6 +48,8 @@ func TestScripts(t *testing.T) {
 			"sign":   cmdSign,
 			"serves": cmdServes,
 
+			"internet": cmdInternet,
+
 			"registry":  cmdRegistry,
 			"pushimage": cmdPushImage,
 			"mkcosign":  cmdMkCosign,

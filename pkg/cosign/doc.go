@@ -19,7 +19,13 @@
 //   - Keys are ECDSA on P-256, P-384 or P-521, RSA from 2048 bits on, and Ed25519.
 //   - One good signature by one trusted key is enough.
 //
-// Not here: certificates of Fulcio, the log Rekor, and bundles of sigstore.
+// A bundle is one JSON document with a signature inside, what cosign 3 makes. It
+// is of the manifest, or of a statement of in-toto in a DSSE envelope whose subject
+// is the manifest and whose predicate is that of "cosign sign". Such a statement
+// does not name the repository.
+//
+// Not here: certificates of Fulcio and the log Rekor. Entries of the log in a
+// bundle are not looked at, and no bundle with a certificate is accepted.
 //
 //	key, err := cosign.ParseKey(pem)
 //	entries, err := cosign.Entries(manifest)

@@ -9,6 +9,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -93,6 +94,39 @@ func (k *Key) Algorithm() string {
 		return "Ed25519"
 	}
 	return "unknown"
+}
+
+// signedEnvelope is signed, for what cosign signs in an envelope. There the
+// curves P-384 and P-521 may go with the hash of their own size.
+func (k *Key) signedEnvelope(message, signature []byte) bool {
+	if k.signed(message, signature) {
+		return true
+	}
+	p, ok := k.public.(*ecdsa.PublicKey)
+	if !ok {
+		return false
+	}
+	switch p.Curve.Params().BitSize {
+	case 384:
+		sum := sha512.Sum384(message)
+		return ecdsa.VerifyASN1(p, sum[:], signature)
+	case 521:
+		sum := sha512.Sum512(message)
+		return ecdsa.VerifyASN1(p, sum[:], signature)
+	}
+	return false
+}
+
+// signedDigest is signed, for a message of which only the SHA-256 is known. Keys
+// of the type Ed25519 sign no digests.
+func (k *Key) signedDigest(sum, signature []byte) bool {
+	switch p := k.public.(type) {
+	case *ecdsa.PublicKey:
+		return ecdsa.VerifyASN1(p, sum, signature)
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(p, crypto.SHA256, sum, signature) == nil
+	}
+	return false
 }
 
 // signed tells whether the signature is of the payload and by the key.

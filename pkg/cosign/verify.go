@@ -40,7 +40,8 @@ func Tag(digest string) (string, error) {
 type Entry struct {
 	Digest    string // of the payload, which is a blob
 	Size      int64
-	Signature []byte
+	Signature []byte // of a payload
+	Bundle    bool   // the blob is a bundle, which has its signature inside
 }
 
 // Entries lists the signatures of a signature manifest. Layers that are something
@@ -62,6 +63,10 @@ func Entries(manifest []byte) ([]Entry, error) {
 	}
 	var entries []Entry
 	for _, l := range m.Layers {
+		if l.MediaType == BundleType && digestPattern.MatchString(l.Digest) && l.Size >= 0 && l.Size <= MaxBundle && len(entries) < maxEntries {
+			entries = append(entries, Entry{Digest: l.Digest, Size: l.Size, Bundle: true})
+			continue
+		}
 		text, ok := l.Annotations[signatureAnnotation]
 		if l.MediaType != PayloadType || !ok {
 			continue
@@ -85,6 +90,9 @@ type Image struct {
 	Digest     string // of the manifest, or of the index that led to it
 	Repository string // HOST/PATH as the user means it
 	Tag        string // empty if the user gave none, or a digest
+	// Local is an image that comes from a file or directory: the user did not
+	// name a repository, and what was signed may have any.
+	Local bool
 }
 
 // Verify tells whether the signature is of the payload, by one of the keys,
@@ -124,11 +132,22 @@ func about(payload []byte, image Image) error {
 	case !digestPattern.MatchString(image.Digest) || c.Image.Digest != image.Digest:
 		return fmt.Errorf("%w: %q expected but %q signed", ErrOtherHash, image.Digest, c.Image.Digest)
 	}
-	repository, tag, digest := splitReference(c.Identity.Reference)
-	if repository == "" || repository != canonical(image.Repository) ||
-		tag != "" && image.Tag != "" && tag != image.Tag ||
-		digest != "" && digest != image.Digest {
-		return fmt.Errorf("%w: %q expected but %q signed", ErrOtherRef, image, c.Identity.Reference)
+	if c.Identity.Reference == "" {
+		return fmt.Errorf("%w: %q expected but none signed", ErrOtherRef, image)
+	}
+	return image.named(c.Identity.Reference)
+}
+
+// named tells whether a reference that was signed is that of the image.
+func (i Image) named(reference string) error {
+	if reference == "" || i.Local {
+		return nil
+	}
+	repository, tag, digest := splitReference(reference)
+	if repository == "" || repository != canonical(i.Repository) ||
+		tag != "" && i.Tag != "" && tag != i.Tag ||
+		digest != "" && digest != i.Digest {
+		return fmt.Errorf("%w: %q expected but %q signed", ErrOtherRef, i, reference)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -81,7 +82,8 @@ func (c *conn) url(scheme, candidate string) *url.URL {
 }
 
 func (c *conn) get(ctx context.Context, u *url.URL) ([]tag, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, cmp.Or(c.f.request, requestTimeout), errRequestTimeout)
+	limit := min(cmp.Or(c.f.PageTimeout, requestTimeout), requestTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w %s", errRequestTimeout, limit))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

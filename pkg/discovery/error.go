@@ -11,7 +11,7 @@ import (
 
 var (
 	errSearchTimeout  = fmt.Errorf("discovery took longer than %s", searchTimeout)
-	errRequestTimeout = fmt.Errorf("no page within %s", requestTimeout)
+	errRequestTimeout = errors.New("no page within")
 	errRedirects      = errors.New("too many redirects")
 	errDowngrade      = errors.New("redirect from https to http refused")
 )

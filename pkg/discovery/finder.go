@@ -47,7 +47,11 @@ type Finder struct {
 	// DialContext, if set, makes the connections.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-	request, search time.Duration // 0: requestTimeout, searchTimeout
+	// PageTimeout, if not 0, is how long one page may take, where that is less
+	// than the 30 seconds that it may take in any case.
+	PageTimeout time.Duration
+
+	search time.Duration // 0: searchTimeout
 }
 
 // Endpoints finds where an image is. Labels os and arch that are not given are

@@ -285,9 +285,9 @@ func TestHostileServers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newWeb(t, tc.serve)
 			f := s.finder()
-			f.request = 300 * time.Millisecond
+			f.PageTimeout = 300 * time.Millisecond
 			if tc.err != "no page within" {
-				f.request = 20 * time.Second
+				f.PageTimeout = 20 * time.Second
 			}
 			got, err := f.Endpoints(t.Context(), app("example.com"))
 			switch {

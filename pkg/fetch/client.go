@@ -35,7 +35,7 @@ func (r *run) newTransport() *http.Transport {
 
 // watched is a transport with a limit for servers that stall.
 func (r *run) watched(inner http.RoundTripper) http.RoundTripper {
-	return &watch{inner: inner, limit: r.stall}
+	return &watch{inner: inner, limit: r.Stall}
 }
 
 // headers sets what goes with each request, redirected ones included.

@@ -22,7 +22,7 @@ import (
 // finder is discovery as the user wants it.
 func (r *run) finder() *discovery.Finder {
 	return &discovery.Finder{
-		HTTP: r.Insecure.HTTP, TLS: r.Insecure.TLS, UserAgent: r.userAgent(), Authorize: r.authorizePage,
+		HTTP: r.Insecure.HTTP, TLS: r.Insecure.TLS, UserAgent: r.userAgent(), Authorize: r.authorizePage, PageTimeout: r.Stall,
 		Failed: func(tag, candidate string, err error) {
 			r.debug("meta tag '%s' not found on %s: %v", tag, candidate, err)
 		},

@@ -128,7 +128,7 @@ func (r *run) pullFrom(ctx context.Context, ref distribution.Docker, known Remot
 	if err != nil {
 		return "", err
 	}
-	verified, err := verifier.verify(ctx, g, start, d)
+	verified, err := verifier.verify(ctx, func(digest string) { verifier.look(g, digest) }, start, d.Digest)
 	if err != nil {
 		return "", err
 	}

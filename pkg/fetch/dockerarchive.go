@@ -17,10 +17,12 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/distribution"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
+	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 )
 
 func (r *run) fromDockerArchive(ctx context.Context, p distribution.DockerArchive) (appc.ImageID, error) {
-	if err := r.allowUnsigned(p.String()); err != nil {
+	v, err := r.localVerifier(trustpolicy.DockerArchive, p.Path, "", p.String())
+	if err != nil {
 		return "", err
 	}
 	tree, err := openTar(ctx, p.Path, r.Store.TempDir())
@@ -28,7 +30,7 @@ func (r *run) fromDockerArchive(ctx context.Context, p distribution.DockerArchiv
 		return "", fmt.Errorf("open image archive: %w", err)
 	}
 	defer tree.close()
-	return r.local(ctx, p, &dockerArchive{run: r, tree: tree, path: p.Path, ref: p.Ref})
+	return r.local(ctx, p, &dockerArchive{run: r, tree: tree, path: p.Path, ref: p.Ref}, v)
 }
 
 // dockerArchive is the output of "docker save". It has had three forms, each

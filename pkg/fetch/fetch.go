@@ -13,7 +13,6 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/distribution"
-	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/keystore"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 	"github.com/rkt/rkt/v2/pkg/progress"
@@ -91,14 +90,16 @@ type Fetcher struct {
 	Platform ociconv.Platform
 	// MaxConcurrent is the number of layers downloaded at once; 0 means 3.
 	MaxConcurrent int
+	// Stall is how long a server may send nothing, or less than 512 bytes a second
+	// on average, before it is given up; 0 means two minutes.
+	Stall time.Duration
 	// UserAgent goes with every request; empty means "rkt".
 	UserAgent string
 	// Getenv says where registry credentials of the user are (HOME,
 	// XDG_RUNTIME_DIR, DOCKER_CONFIG, REGISTRY_AUTH_FILE). nil: nowhere.
 	Getenv func(string) string
 
-	sleep sleeper       // nil: the real one
-	stall time.Duration // 0: stallLimit
+	sleep sleeper // nil: the real one
 }
 
 // ImageOptions go with one image.
@@ -232,14 +233,5 @@ func (r *run) fetch(ctx context.Context, image string, point distribution.Point)
 // tail is how the refusals of the policy never end.
 const tail = "either image was not found in the store or store was disabled and " +
 	"fetching from remote yielded nothing or it was disabled"
-
-// allowUnsigned is called before anything is read from outside the store, for
-// images whose form has no signature that could be verified.
-func (r *run) allowUnsigned(what string) error {
-	if !r.mustVerify() {
-		return nil
-	}
-	return hint.With(fmt.Errorf("signature verification is not supported for %s (try --insecure-options=image)", what), unsignedHint)
-}
 
 const unsignedHint = "if you trust where the image comes from, accept it unverified with --insecure-options=image"

@@ -16,10 +16,12 @@ import (
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/distribution"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
+	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 )
 
 func (r *run) fromLayout(ctx context.Context, p distribution.OCILayout) (appc.ImageID, error) {
-	if err := r.allowUnsigned(p.String()); err != nil {
+	v, err := r.localVerifier(trustpolicy.Layout, p.Path, p.Digest, p.String())
+	if err != nil {
 		return "", err
 	}
 	tree, err := openDir(p.Path)
@@ -27,11 +29,12 @@ func (r *run) fromLayout(ctx context.Context, p distribution.OCILayout) (appc.Im
 		return "", fmt.Errorf("open image layout: %w", err)
 	}
 	defer tree.close()
-	return r.local(ctx, p, &layout{run: r, tree: tree, path: p.Path, ref: p.Ref, digest: p.Digest})
+	return r.local(ctx, p, &layout{run: r, tree: tree, path: p.Path, ref: p.Ref, digest: p.Digest}, v)
 }
 
 func (r *run) fromOCIArchive(ctx context.Context, p distribution.OCIArchive) (appc.ImageID, error) {
-	if err := r.allowUnsigned(p.String()); err != nil {
+	v, err := r.localVerifier(trustpolicy.OCIArchive, p.Path, p.Digest, p.String())
+	if err != nil {
 		return "", err
 	}
 	tree, err := openTar(ctx, p.Path, r.Store.TempDir())
@@ -39,7 +42,7 @@ func (r *run) fromOCIArchive(ctx context.Context, p distribution.OCIArchive) (ap
 		return "", fmt.Errorf("open image archive: %w", err)
 	}
 	defer tree.close()
-	return r.local(ctx, p, &layout{run: r, tree: tree, path: p.Path, ref: p.Ref, digest: p.Digest})
+	return r.local(ctx, p, &layout{run: r, tree: tree, path: p.Path, ref: p.Ref, digest: p.Digest}, v)
 }
 
 // localImage finds one image among local files.
@@ -49,11 +52,15 @@ type localImage interface {
 
 // local imports an image from local files, unless exactly that one came from
 // the same place before. Like files, it ignores the pull policy.
-func (r *run) local(ctx context.Context, p distribution.Point, l localImage) (appc.ImageID, error) {
+func (r *run) local(ctx context.Context, p distribution.Point, l localImage, v *policyVerifier) (appc.ImageID, error) {
 	r.debug("using image from %s", p)
 	i, err := l.find(ctx)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", p, err)
+	}
+	verified, err := v.verifyLocal(ctx, i)
+	if err != nil {
+		return "", err
 	}
 	remote := Remote{URL: p.CIMD(), Downloaded: time.Now(), ManifestDigest: i.manifest.digest}
 	key, ok, err := r.Store.FindOCI(ctx, remote.URL, remote.ManifestDigest)
@@ -62,9 +69,9 @@ func (r *run) local(ctx context.Context, p distribution.Point, l localImage) (ap
 	}
 	if ok {
 		remote.Key = key
-		return r.unchanged(remote, nil)
+		return r.unchanged(remote, verified)
 	}
-	i.remote = &remote
+	i.remote, i.verified = &remote, verified
 	id, err := i.do(ctx)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", p, err)
@@ -123,6 +130,7 @@ func (l *layout) find(ctx context.Context) (*importImage, error) {
 	if err != nil {
 		return nil, err
 	}
+	start := doc
 	d, chosen, err := l.choose(ctx, doc, l.document)
 	if err != nil {
 		return nil, err
@@ -133,7 +141,7 @@ func (l *layout) find(ctx context.Context) (*importImage, error) {
 		}
 		chosen = &doc
 	}
-	return &importImage{run: l.run, from: l, manifest: *chosen, origin: ociconv.FromFile(l.path, ref)}, nil
+	return &importImage{run: l.run, from: l, start: &start, manifest: *chosen, origin: ociconv.FromFile(l.path, ref)}, nil
 }
 
 func (l *layout) read(ctx context.Context, d ociconv.Descriptor) (document, error) {

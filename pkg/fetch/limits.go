@@ -9,6 +9,7 @@ import "time"
 const (
 	maxRedirects   = 10
 	maxArchive     = 256 << 30 // bytes of one .aci or of an unpacked archive of an image
+	maxToken       = 1 << 20   // bytes of the answer of a token server
 	maxErrorBody   = 4 << 10   // of an HTTP error that is quoted
 	maxIndexDepth  = 4         // indexes that name indexes
 	maxLayoutFile  = 4 << 10   // of the file oci-layout
@@ -33,7 +34,7 @@ const (
 	maxRetryAfter = 2 * time.Minute
 
 	stallLimit = 2 * time.Minute // of waiting for a server
-	stallBytes = 64 << 10        // that have to come in this time
+	minSpeed   = 512             // bytes a second, on average over that time
 
 	defaultConcurrent = 3
 )

@@ -92,6 +92,7 @@ func (r *run) choose(ctx context.Context, start document, get manifests) (ocicon
 type importImage struct {
 	*run
 	from     blobs
+	start    *document // what was asked for, of local files; nil: the manifest
 	manifest document
 	config   []byte // nil: to be read
 	origin   ociconv.Origin

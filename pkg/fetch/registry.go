@@ -75,7 +75,7 @@ func (g *registryConn) allowHTTP(host string) bool {
 // stack is the way of a request: retries, headers, then the check that no
 // request goes out in the clear.
 func (g *registryConn) stack(answersOnly bool) http.RoundTripper {
-	h := &headers{inner: &guard{inner: g.run.watched(g.base), allowHTTP: g.allowHTTP}, userAgent: g.run.userAgent()}
+	h := &whole{&headers{inner: &guard{inner: g.run.watched(g.base), allowHTTP: g.allowHTTP}, userAgent: g.run.userAgent()}}
 	return &retry{inner: h, sleep: g.run.sleeper(), log: g.run.debug, answersOnly: answersOnly}
 }
 
@@ -247,7 +247,7 @@ type document struct {
 
 // manifest gets a manifest by tag or digest. Tags are hashed with SHA-256.
 func (g *registryConn) manifest(ctx context.Context, reference string) (document, error) {
-	resp, err := g.request(ctx, http.MethodGet, g.url("manifests", reference), acceptHeader())
+	resp, err := g.request(asWhole(ctx, ociconv.MaxManifest), http.MethodGet, g.url("manifests", reference), acceptHeader())
 	if err != nil {
 		return document{}, err
 	}

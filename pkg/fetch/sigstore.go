@@ -26,12 +26,15 @@ const (
 // signatureArtifact is what referrers that hold signatures say of themselves.
 const signatureArtifact = "application/vnd.dev.cosign.artifact.sig.v1+json"
 
-// policyVerifier decides on one image of a registry. The nil one accepts
-// everything.
+// policyVerifier decides on one image of a registry, or of local files with the
+// form of one. The nil one accepts everything.
 type policyVerifier struct {
 	*run
-	ref   distribution.Docker
-	rules trustpolicy.Rules
+	what   string // the image, for people
+	pinned string // digest in the reference, or empty
+	image  cosign.Image
+	where  string // where signatures are looked for, for people
+	rules  trustpolicy.Rules
 
 	sources []signatureSource
 	found   []registrySignature
@@ -46,6 +49,7 @@ type signatureSource func(ctx context.Context) error
 type registrySignature struct {
 	image              string // digest of the manifest it was found for
 	payload, signature []byte
+	bundle             *cosign.Bundle // in place of both
 }
 
 // policyVerifier finds the rules for an image, and refuses what none of them can accept.
@@ -61,7 +65,10 @@ func (r *run) policyVerifier(ref distribution.Docker) (*policyVerifier, error) {
 		}
 		rules = all.ForDocker(ref.Host, ref.Repository)
 	}
-	v := &policyVerifier{run: r, ref: ref, rules: rules}
+	v := &policyVerifier{
+		run: r, what: ref.Full(), pinned: ref.Digest, rules: rules, where: "in the registry",
+		image: cosign.Image{Repository: strings.ToLower(ref.Host) + "/" + ref.Repository, Tag: ref.Tag},
+	}
 	if !slices.ContainsFunc(rules, func(r trustpolicy.Rule) bool { return r.Requirement != trustpolicy.PGP }) {
 		return nil, hint.With(errDockerUnsigned, "trust the key its publisher signs with: rkt trust --cosign-key=FILE --prefix=docker://%s/%s; or, "+
 			"%s", ref.Host, ref.Repository, unsignedHint)
@@ -73,7 +80,7 @@ func (r *run) policyVerifier(ref distribution.Docker) (*policyVerifier, error) {
 }
 
 func (v *policyVerifier) refused(err error) error {
-	return &verifyError{fmt.Errorf("image %q verification failed: %w", v.ref.Full(), err)}
+	return &verifyError{fmt.Errorf("image %q verification failed: %w", v.what, err)}
 }
 
 func (v *policyVerifier) rejected(r *trustpolicy.Rule) error {
@@ -81,16 +88,17 @@ func (v *policyVerifier) rejected(r *trustpolicy.Rule) error {
 }
 
 // verify asks the rules in their order. start is the document that the
-// reference names, d the manifest of the image.
-func (v *policyVerifier) verify(ctx context.Context, g *registryConn, start document, d ociconv.Descriptor) (*Verification, error) {
+// reference names, digest that of the manifest of the image. look adds the places
+// where signatures of a manifest are.
+func (v *policyVerifier) verify(ctx context.Context, look func(digest string), start document, digest string) (*Verification, error) {
 	if v == nil {
 		return nil, nil
 	}
 	// Signatures are of SHA-256 digests, whatever the reference has.
 	whole := digestOf("sha256", start.data)
-	v.look(g, whole)
-	if d.Digest != whole && d.Digest != start.digest {
-		v.look(g, d.Digest)
+	look(whole)
+	if digest != whole && digest != start.digest {
+		look(digest)
 	}
 	for i := range v.rules {
 		r := &v.rules[i]
@@ -101,9 +109,9 @@ func (v *policyVerifier) verify(ctx context.Context, g *registryConn, start docu
 			v.message("image accepted without verification by trust policy %s", r.File)
 			return nil, nil
 		case trustpolicy.Digest:
-			if r.Pinned(v.ref.Digest, start.digest, whole, d.Digest) {
+			if r.Pinned(v.pinned, start.digest, whole, digest) {
 				v.message("image has a digest that trust policy %s accepts", r.File)
-				return &Verification{Method: MethodDigest, Fingerprint: d.Digest, Prefix: r.Scope.String()}, nil
+				return &Verification{Method: MethodDigest, Fingerprint: digest, Prefix: r.Scope.String()}, nil
 			}
 			v.fault(errNotPinned)
 		case trustpolicy.Sigstore:
@@ -123,7 +131,7 @@ func (v *policyVerifier) verify(ctx context.Context, g *registryConn, start docu
 
 var (
 	errNotPinned   = errors.New("its digest is not one that is pinned")
-	errNoSignature = errors.New("no signature found in the registry")
+	errNoSignature = errors.New("no signature found")
 )
 
 func (v *policyVerifier) fault(err error) { v.faults = append(v.faults, err) }
@@ -138,7 +146,7 @@ func (v *policyVerifier) worst() error {
 		}
 	}
 	for _, f := range v.faults {
-		if !errors.Is(f, cosign.ErrNotSigned) && !errors.Is(f, errNotPinned) {
+		if !errors.Is(f, cosign.ErrNotSigned) && !errors.Is(f, errNotPinned) && !errors.Is(f, errNoSignature) {
 			return f
 		}
 	}
@@ -147,7 +155,7 @@ func (v *policyVerifier) worst() error {
 			return want
 		}
 	}
-	return errNoSignature
+	return fmt.Errorf("%w %s", errNoSignature, v.where)
 }
 
 // look adds the places where signatures of a manifest are.
@@ -167,8 +175,7 @@ func (v *policyVerifier) signed(ctx context.Context, key *cosign.Key) (bool, err
 	for next := 0; ; {
 		for ; next < len(v.found); next++ {
 			s := v.found[next]
-			image := cosign.Image{Digest: s.image, Repository: strings.ToLower(v.ref.Host) + "/" + v.ref.Repository, Tag: v.ref.Tag}
-			_, err := cosign.Verify([]*cosign.Key{key}, s.payload, s.signature, image)
+			err := v.check(s, key)
 			if err == nil {
 				return true, nil
 			}
@@ -176,7 +183,7 @@ func (v *policyVerifier) signed(ctx context.Context, key *cosign.Key) (bool, err
 		}
 		if len(v.sources) == 0 {
 			if len(v.found) == 0 {
-				v.fault(errNoSignature)
+				v.fault(fmt.Errorf("%w %s", errNoSignature, v.where))
 			}
 			return false, nil
 		}
@@ -186,6 +193,19 @@ func (v *policyVerifier) signed(ctx context.Context, key *cosign.Key) (bool, err
 			return false, fmt.Errorf("error downloading the signature: %w", err)
 		}
 	}
+}
+
+// check verifies one signature with one key.
+func (v *policyVerifier) check(s registrySignature, key *cosign.Key) error {
+	image := v.image
+	image.Digest = s.image
+	var err error
+	if s.bundle != nil {
+		_, err = cosign.VerifyBundle([]*cosign.Key{key}, s.bundle, image)
+	} else {
+		_, err = cosign.Verify([]*cosign.Key{key}, s.payload, s.signature, image)
+	}
+	return err
 }
 
 // fromTag takes the signatures of the manifest at a tag.
@@ -208,7 +228,7 @@ func (v *policyVerifier) fromReferrers(ctx context.Context, g *registryConn, dig
 	}
 	n := 0
 	for _, d := range list {
-		if d.ArtifactType != signatureArtifact || !ociconv.IsManifest(d.MediaType) || d.Size > cosign.MaxManifest {
+		if d.ArtifactType != signatureArtifact && d.ArtifactType != cosign.BundleType || !ociconv.IsManifest(d.MediaType) || d.Size > cosign.MaxManifest {
 			continue
 		}
 		if n++; n > maxReferrers {
@@ -231,7 +251,7 @@ func (v *policyVerifier) fromReferrers(ctx context.Context, g *registryConn, dig
 
 // entries gets the payloads of a signature manifest. One that cannot be had is
 // left out: another may be good.
-func (v *policyVerifier) entries(ctx context.Context, g *registryConn, digest string, doc document) error {
+func (v *policyVerifier) entries(ctx context.Context, g blobs, digest string, doc document) error {
 	if !ociconv.IsManifest(doc.mediaType) {
 		v.fault(fmt.Errorf("signature manifest is of type %q", doc.mediaType))
 		return nil
@@ -249,7 +269,7 @@ func (v *policyVerifier) entries(ctx context.Context, g *registryConn, digest st
 				v.debug("more than %d signatures, the others are ignored", maxPayloads)
 				return nil
 			}
-			payload, err = readBlob(ctx, g, ociconv.Descriptor{Digest: e.Digest, Size: e.Size}, cosign.MaxPayload)
+			payload, err = readBlob(ctx, g, ociconv.Descriptor{Digest: e.Digest, Size: e.Size}, max(cosign.MaxPayload, cosign.MaxBundle))
 			if ctx.Err() != nil {
 				return err
 			}
@@ -259,11 +279,25 @@ func (v *policyVerifier) entries(ctx context.Context, g *registryConn, digest st
 			}
 			payloads[e.Digest] = payload
 		}
-		if payload != nil {
-			v.found = append(v.found, registrySignature{digest, payload, e.Signature})
+		switch {
+		case payload == nil:
+		case e.Bundle:
+			v.addBundle(digest, payload)
+		default:
+			v.found = append(v.found, registrySignature{image: digest, payload: payload, signature: e.Signature})
 		}
 	}
 	return nil
+}
+
+// addBundle takes a bundle for a signature, if it can be one.
+func (v *policyVerifier) addBundle(digest string, data []byte) {
+	b, err := cosign.ParseBundle(data)
+	if err != nil {
+		v.fault(err)
+		return
+	}
+	v.found = append(v.found, registrySignature{image: digest, bundle: b})
 }
 
 // referrers lists the manifests that refer to one, from the API or, where the

@@ -81,7 +81,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	case err != nil && !errors.Is(err, io.EOF):
 		return n, b.explain(err)
 	case err == nil && b.waited >= b.limit:
-		if b.got < stallBytes {
+		if float64(b.got) < minSpeed*b.limit.Seconds() {
 			b.cancel(errStalled)
 			return n, errStalled
 		}

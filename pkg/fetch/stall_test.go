@@ -59,7 +59,7 @@ func TestURLStall(t *testing.T) {
 			}
 			store := newFakeStore(t)
 			f, _ := fetcher(store)
-			f.stall = testStall
+			f.Stall = testStall
 			_, err := f.Fetch(t.Context(), s.URL+"/a.aci", ImageOptions{})
 			wantError(t, err, "error downloading ACI", errStalled.Error())
 			if !errors.Is(err, errStalled) {
@@ -98,7 +98,7 @@ func TestDockerStall(t *testing.T) {
 	})
 	f, out := fetcher(newFakeStore(t))
 	f.Insecure.TLS = true
-	f.stall = testStall
+	f.Stall = testStall
 	if _, err := f.Fetch(t.Context(), h.ref("app:1"), ImageOptions{}); err != nil {
 		t.Fatal(err)
 	}

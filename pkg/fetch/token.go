@@ -159,7 +159,7 @@ func (t *authTransport) exchange(ctx context.Context) (*transport.Token, error) 
 	// The scope in the answer to GET /v2/ is an example at best (ghcr.io's is).
 	scope := "repository:" + t.g.repo + ":" + t.g.actions
 	inner := &oneHost{inner: t.inner, realm: realm}
-	token, err := transport.Exchange(ctx, reg, auth, inner, []string{scope}, t.challenge)
+	token, err := transport.Exchange(asWhole(ctx, maxToken), reg, auth, inner, []string{scope}, t.challenge)
 	if err != nil {
 		return nil, fmt.Errorf("token server %s: %w", realm.Host, explainToken(err))
 	}

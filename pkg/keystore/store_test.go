@@ -306,3 +306,40 @@ func FuzzScope(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTrustDir: whatever lies in the directories of keys, under whatever name, a
+// key counts only in a file with its own fingerprint.
+func FuzzTrustDir(f *testing.F) {
+	one := publicOf(f, newEntity(f, "one"))
+	key := armored(f, one)
+	name := string(one.Fingerprint())
+	f.Add("root.d/"+name, key)
+	f.Add("prefix.d/example.com/"+name, key)
+	f.Add("prefix.d/example.com/app/"+name, []byte{})
+	f.Add("prefix.d/example.com/app/"+strings.ToUpper(name), key)
+	f.Add("prefix.d/example.com/..", key)
+	f.Add("prefix.d/"+name, key)
+	f.Add("root.d/x/"+name, key)
+	f.Add("root.d/.tmp", []byte("x"))
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "trustedkeys", name)
+		if !filepath.IsLocal(name) || os.MkdirAll(filepath.Dir(path), 0o755) != nil || os.WriteFile(path, data, 0o644) != nil {
+			return
+		}
+		s := &Store{LocalDir: dir}
+		ring, err := s.Keyring("example.com/app")
+		if err == nil && ring == nil {
+			t.Error("neither a keyring nor an error")
+		}
+		infos, err := s.List(time.Now())
+		if err != nil {
+			return
+		}
+		for _, in := range infos {
+			if in.Err == nil && in.Fingerprint != "" && filepath.Base(in.Path) != string(in.File) {
+				t.Errorf("%q: key %s counts as that of %s", name, in.Fingerprint, in.File)
+			}
+		}
+	})
+}

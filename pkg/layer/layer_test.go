@@ -730,3 +730,48 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+// FuzzStack: layers on top of each other. Whiteouts and replacements of one never
+// lead out of the trees, and the archive of the whole is the same each time.
+func FuzzStack(f *testing.F) {
+	f.Add(makeTar(f, dir("a/", 0o755), file("a/b", "x")), makeTar(f, file("a/.wh.b", ""), file("a/.wh..wh..opq", "")), makeTar(f, symlink("a", "/etc"), file("a/b", "y")))
+	f.Add(makeTar(f, file("a", "x")), makeTar(f, dir("a/", 0o700), file("a/b", "")), makeTar(f, file(".wh.a", "")))
+	f.Add(makeTar(f, symlink("l", "..")), makeTar(f, file("l/x", "y")), makeTar(f, link("h", "l/x")))
+	limits := DefaultLimits()
+	limits.Entries, limits.Bytes = 100, 1<<20
+	f.Fuzz(func(t *testing.T, one, two, three []byte) {
+		base := t.TempDir()
+		var layers []Source
+		made := 0
+		for i, data := range [][]byte{one, two, three} {
+			s := Source{Root: filepath.Join(base, "root"+string(rune('0'+i))), Index: filepath.Join(base, "index"+string(rune('0'+i)))}
+			if err := os.Mkdir(s.Root, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			made++
+			res, err := Unpack(t.Context(), bytes.NewReader(data), s.Root, UnpackOptions{Unprivileged: true, Limits: limits})
+			if err != nil {
+				continue
+			}
+			if err := res.WriteIndex(t.Context(), s.Index); err != nil {
+				t.Fatal(err)
+			}
+			made++
+			layers = append(layers, s)
+		}
+		if names, _ := os.ReadDir(base); len(names) != made {
+			t.Fatalf("something was made beside the trees: %v", names)
+		}
+		if len(layers) == 0 {
+			return
+		}
+		var first, again bytes.Buffer
+		err := WriteACI(t.Context(), &first, []byte("{}"), layers)
+		if again := WriteACI(t.Context(), &again, []byte("{}"), layers); (err == nil) != (again == nil) {
+			t.Fatalf("first %v, then %v", err, again)
+		}
+		if err == nil && !bytes.Equal(first.Bytes(), again.Bytes()) {
+			t.Fatal("the archive is another one the second time")
+		}
+	})
+}

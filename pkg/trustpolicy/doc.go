@@ -6,7 +6,8 @@
 // # Words
 //
 // A rule has a scope and a requirement. The scope is docker://HOST[/REPOSITORY],
-// compared by path component, a prefix of appc names, or * for everything.
+// compared by path component, oci:PATH, oci-archive:PATH or docker-archive:PATH
+// for local files likewise, a prefix of appc names, or * for everything.
 // The requirement is one of reject, insecureAcceptAnything, sigstore (a signature by a
 // public key, as cosign makes them), digest (pinned) and pgp (the keystore decides).
 //

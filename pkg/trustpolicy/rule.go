@@ -45,6 +45,12 @@ func (r Rules) ForDocker(host, repository string) Rules {
 	return r.which(func(s Scope) bool { return s.coversDocker(host, repository) })
 }
 
+// ForLocal are the rules that count for an image of local files. path is
+// absolute, clean and free of symbolic links.
+func (r Rules) ForLocal(form Form, path string) Rules {
+	return r.which(func(s Scope) bool { return s.coversLocal(form, path) })
+}
+
 // ForACI are the rules that count for an appc image.
 func (r Rules) ForACI(name appc.Identifier) Rules {
 	return r.which(func(s Scope) bool { return s.coversACI(name) })
@@ -129,7 +135,7 @@ func (f *fileRule) rule() (Rule, error) {
 	switch r.Requirement {
 	case Reject, PGP:
 	case AcceptAnything, Sigstore, Digest:
-		if !scope.IsDocker() && scope.text != Everything {
+		if !scope.IsImages() {
 			return Rule{}, fmt.Errorf("requirement %q is for images of registries, and %q names none", f.Requirement, f.Scope)
 		}
 	default:

@@ -4,6 +4,7 @@ package trustpolicy
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/rkt/rkt/v2/pkg/appc"
@@ -15,8 +16,19 @@ import (
 type Scope struct {
 	text   string // canonical
 	docker bool
-	path   string // HOST[/REPOSITORY] or a prefix of appc names
+	form   Form   // of local files
+	path   string // HOST[/REPOSITORY], a prefix of appc names, or a path
 }
+
+// Form is how local files hold an image: the beginning of the image string.
+type Form string
+
+// The forms.
+const (
+	Layout        Form = "oci"
+	OCIArchive    Form = "oci-archive"
+	DockerArchive Form = "docker-archive"
+)
 
 // Everything is the scope of all images.
 const Everything = "*"
@@ -26,13 +38,36 @@ const dockerScheme = "docker://"
 // IsDocker tells whether text is meant as a scope of registry images.
 func IsDocker(text string) bool { return strings.HasPrefix(text, dockerScheme) }
 
-// ParseScope parses *, docker://HOST[/REPOSITORY] or a prefix of appc names.
+// IsImages tells whether text is meant as a scope of images that cosign signs:
+// those of registries, and of local files in the form of one.
+func IsImages(text string) bool {
+	_, _, ok := cutForm(text)
+	return ok || IsDocker(text)
+}
+
+func cutForm(text string) (Form, string, bool) {
+	form, path, _ := strings.Cut(text, ":")
+	switch f := Form(form); f {
+	case Layout, OCIArchive, DockerArchive:
+		return f, path, strings.HasPrefix(path, "/")
+	}
+	return "", "", false
+}
+
+// ParseScope parses *, docker://HOST[/REPOSITORY], a prefix of appc names, or an
+// absolute path after oci:, oci-archive: or docker-archive:.
 func ParseScope(text string) (Scope, error) {
 	if text == Everything {
 		return Scope{text: text}, nil
 	}
 	if path, ok := strings.CutPrefix(text, dockerScheme); ok {
 		return dockerScope(text, path)
+	}
+	if form, path, ok := cutForm(text); ok {
+		if filepath.Clean(path) != path || strings.Contains(path, "\x00") {
+			return Scope{}, fmt.Errorf("scope %q: write the path as %q", text, filepath.Clean(path))
+		}
+		return Scope{text: text, form: form, path: path}, nil
 	}
 	if _, err := appc.NewIdentifier(text); err != nil {
 		return Scope{}, fmt.Errorf("scope %q: %w", text, err)
@@ -77,12 +112,20 @@ func (s Scope) String() string { return s.text }
 // IsDocker tells whether the scope is for registry images alone.
 func (s Scope) IsDocker() bool { return s.docker }
 
+// IsImages tells whether what is in the scope is what cosign signs.
+func (s Scope) IsImages() bool { return s.docker || s.form != "" || s.text == Everything }
+
+// coversLocal compares with a path that is absolute, clean and free of links.
+func (s Scope) coversLocal(form Form, path string) bool {
+	return s.text == Everything || s.form == form && form != "" && (s.path == "/" || below(s.path, path))
+}
+
 func (s Scope) coversDocker(host, repository string) bool {
 	return s.text == Everything || s.docker && below(s.path, canonicalHost(host)+"/"+repository)
 }
 
 func (s Scope) coversACI(name appc.Identifier) bool {
-	return s.text == Everything || !s.docker && below(s.path, string(name))
+	return s.text == Everything || !s.docker && s.form == "" && below(s.path, string(name))
 }
 
 // below compares by path component.

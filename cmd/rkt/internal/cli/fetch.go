@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -137,6 +138,7 @@ func (d *Deps) fetcher(ctx context.Context, o *downloadFlags) (*fetch.Fetcher, e
 
 		Platform:      ociconv.Platform(o.platform),
 		MaxConcurrent: int(o.concurrent),
+		Stall:         time.Duration(o.stall),
 	}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rkt/rkt/v2/pkg/explain"
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
@@ -175,6 +176,26 @@ func TestStatusText(t *testing.T) {
 		if diff := cmp.Diff(w, statusText(&pods[i])); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+// TestStatusVerified: verdicts follow everything else, and are in JSON.
+func TestStatusVerified(t *testing.T) {
+	d, stdout, _ := testDeps(t)
+	in := samplePods(d.Now())[2]
+	verified := []explain.Verification{{Status: explain.VerifiedUnknown, Detail: "nobody looked"}}
+	if err := printStatus(d, in, verified, formatTable); err != nil {
+		t.Fatal(err)
+	}
+	if want := statusText(&in) + "verified-a=unknown\n"; stdout.String() != want {
+		t.Errorf("%s, want %s", stdout, want)
+	}
+	stdout.Reset()
+	if err := printStatus(d, in, verified, formatJSON); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"verification":{"status":"unknown","detail":"nobody looked"}}]`; !strings.Contains(stdout.String(), want) {
+		t.Errorf("%s, want %s", stdout, want)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rkt/rkt/v2/pkg/explain"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
 
@@ -37,6 +38,8 @@ type appJSON struct {
 	Mounts          []mountJSON       `json:"mounts,omitempty"`
 	UserAnnotations map[string]string `json:"user_annotations,omitempty"`
 	UserLabels      map[string]string `json:"user_labels,omitempty"`
+	// Verification is how the origin of the image was checked; of status alone.
+	Verification *explain.Verification `json:"verification,omitempty"`
 }
 
 type mountJSON struct {

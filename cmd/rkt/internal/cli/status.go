@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/rkt/rkt/v2/pkg/explain"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
 
@@ -67,7 +68,8 @@ func runStatus(ctx context.Context, d *Deps, o statusOptions) error {
 	if err := waitFor(ctx, o.wait, p.WaitFinished); err != nil {
 		return fmt.Errorf("error waiting for pod to finish: %w", err)
 	}
-	return printStatus(d, p.Info(), o.format)
+	in := p.Info()
+	return printStatus(d, in, d.verifications(ctx, &in), o.format)
 }
 
 func waitFor(ctx context.Context, f waitFlag, wait func(context.Context) error) error {
@@ -86,14 +88,29 @@ func waitFor(ctx context.Context, f waitFlag, wait func(context.Context) error) 
 	return err
 }
 
-func printStatus(d *Deps, in pod.Info, format formatFlag) error {
+// printStatus prints a pod. verified is of its apps, in their order, or nil.
+func printStatus(d *Deps, in pod.Info, verified []explain.Verification, format formatFlag) error {
 	if format != formatTable {
-		return d.printJSON(newPodJSON(&in), format == formatJSONPretty)
+		out := newPodJSON(&in)
+		for i := range verified {
+			out.Apps[i].Verification = &verified[i]
+		}
+		return d.printJSON(out, format == formatJSONPretty)
 	}
 	if in.Err != nil {
 		d.errorf("%s", oneLine(in.Err.Error()))
 	}
-	return d.writeOut(statusText(&in))
+	return d.writeOut(statusText(&in) + verifiedText(&in, verified))
+}
+
+// verifiedText is one line for each app, after all that rkt 1.30 prints. Keys
+// that begin with app- are exit codes.
+func verifiedText(in *pod.Info, verified []explain.Verification) string {
+	var b strings.Builder
+	for i, v := range verified {
+		b.WriteString("verified-" + in.Apps[i].Name + "=" + v.Status + "\n")
+	}
+	return b.String()
 }
 
 // statusText is one key=value a line.

@@ -88,7 +88,7 @@ func runTrust(ctx context.Context, d *Deps, o trustOptions) error {
 	if len(o.cosign) > 0 {
 		return runTrustCosign(d, o)
 	}
-	if trustpolicy.IsDocker(o.scope.prefix) {
+	if trustpolicy.IsImages(o.scope.prefix) {
 		return hint.With(errors.New("--prefix=docker://… is for keys of cosign"), "name the key with --cosign-key=FILE")
 	}
 	scope, given, err := o.scope.scope()

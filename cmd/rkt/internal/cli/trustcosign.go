@@ -27,7 +27,7 @@ type trustWhere struct {
 
 // where also takes a prefix of registry images.
 func (f *scopeFlags) where() (trustWhere, error) {
-	if trustpolicy.IsDocker(f.prefix) && !f.root {
+	if trustpolicy.IsImages(f.prefix) && !f.root {
 		scope, err := trustpolicy.ParseScope(f.prefix)
 		return trustWhere{docker: &scope}, err
 	}
@@ -77,9 +77,9 @@ func runTrustCosign(d *Deps, o trustOptions) error {
 		return errors.New("--root and --prefix usage mutually exclusive")
 	case o.scope.root:
 		prefix = trustpolicy.Everything
-	case !trustpolicy.IsDocker(prefix):
+	case !trustpolicy.IsImages(prefix):
 		return hint.With(errors.New("--cosign-key needs --prefix=docker://HOST[/REPOSITORY] or --root"),
-			"cosign signs images of registries; for ACIs trust an OpenPGP key")
+			"cosign signs images of registries, and of layouts and archives (--prefix=oci:/PATH); for ACIs trust an OpenPGP key")
 	case d.Global.Insecure.Image:
 		return hint.With(errors.New("could not get the keystore: image verification is disabled"),
 			"leave out --insecure-options=image")
