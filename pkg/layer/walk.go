@@ -22,8 +22,8 @@ const opaqueXattr = "trusted.overlay.opaque"
 type walker struct {
 	ctx   context.Context
 	xattr bool // read extended attributes, and symbolic link targets
-	links map[uint64]string
-	dev   uint64
+	links map[fileID]string
+	home  homeFS
 	fn    func(*Entry) error
 }
 
@@ -41,8 +41,12 @@ func walkTree(ctx context.Context, root string, xattrs bool, fn func(*Entry) err
 	if err := unix.Fstat(fd, &st); err != nil {
 		return &os.PathError{Op: "stat", Path: root, Err: err}
 	}
-	w := &walker{ctx: ctx, xattr: xattrs, links: map[uint64]string{}, dev: st.Dev, fn: fn}
-	e := entryFromStat(".", &st)
+	home, err := homeOf(fd, &st)
+	if err != nil {
+		return &os.PathError{Op: "stat", Path: root, Err: err}
+	}
+	w := &walker{ctx: ctx, xattr: xattrs, links: map[fileID]string{}, home: home, fn: fn}
+	e := w.home.entry(".", &st)
 	if err := w.details(fd, "", &e); err != nil {
 		return err
 	}
@@ -74,15 +78,16 @@ func (w *walker) entry(dirfd int, path, name string) error {
 	if err := unix.Fstatat(dirfd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	e := entryFromStat(path, &st)
-	if e.Type == 0 || st.Dev != w.dev {
+	e := w.home.entry(path, &st)
+	if e.Type == 0 || !w.home.has(dirfd, name, &st) {
 		return &ChangedError{Path: path, What: "not a file of this tree"}
 	}
 	if e.Type != Directory && st.Nlink > 1 {
-		if first, ok := w.links[st.Ino]; ok {
+		id := fileID{st.Dev, st.Ino}
+		if first, ok := w.links[id]; ok {
 			e.LinkTo = first
 		} else {
-			w.links[st.Ino] = strings.Clone(path)
+			w.links[id] = strings.Clone(path)
 			e.HasLinks = true
 		}
 	}
