@@ -34,6 +34,7 @@ MAINTAINER ?= rkt packagers <packagers@rkt.invalid>
 EPOCH      := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 PROGRAMS   := rkt actool acbuild docker2aci
 PACKAGES   := $(BUILD)/packages
+DEBROOT    := $(BUILD)/deb
 SUM        := $(BUILD)/tools/testsum
 export CGO_ENABLED := 0
 export RKT_CACHE   := $(CACHE)
@@ -166,24 +167,27 @@ install: build man completions parts ## programs, stage1 images, pages, completi
 	install -m 0755 dist/scripts/setup-data-dir.sh $(DESTDIR)$(PREFIX)/share/rkt/
 	@for u in $(wildcard dist/systemd/*.service dist/systemd/*.socket dist/systemd/*.timer); do \
 	  sed 's|/usr/bin/rkt|$(PREFIX)/bin/rkt|' $$u >$(DESTDIR)$(SYSTEMD)/systemd/system/$${u##*/} && chmod 0644 $(DESTDIR)$(SYSTEMD)/systemd/system/$${u##*/} || exit 1; done
-	if [ -x $(BUILD)/bin/rkt-generator ]; then install -D -m 0755 $(BUILD)/bin/rkt-generator $(DESTDIR)$(SYSTEMD)/systemd/system-generators/rkt-generator; fi
+	install -d $(DESTDIR)$(SYSTEMD)/systemd/system-generators $(DESTDIR)$(PREFIX)/share/doc/rkt/examples
+	ln -srf $(DESTDIR)$(PREFIX)/bin/rkt $(DESTDIR)$(SYSTEMD)/systemd/system-generators/rkt-generator
 	install -m 0644 dist/preset/50-rkt.preset $(DESTDIR)$(SYSTEMD)/systemd/system-preset/
 	install -m 0644 dist/sysusers.d/rkt.conf $(DESTDIR)$(SYSTEMD)/sysusers.d/
 	install -m 0644 dist/tmpfiles.d/rkt.conf $(DESTDIR)$(SYSTEMD)/tmpfiles.d/
 	install -m 0644 docs/*.md $(BUILD)/third-party-licenses.txt $(BUILD)/sbom.spdx.json $(DESTDIR)$(PREFIX)/share/doc/rkt/
+	install -m 0644 examples/pods.d/*.pod $(DESTDIR)$(PREFIX)/share/doc/rkt/examples/
 
 deb: ## build/packages/rkt_VERSION-ITERATION_ARCH.deb, the same bytes from the same sources and packages; needs dpkg-deb
-	rm -rf $(BUILD)/deb
-	$(MAKE) --no-print-directory install DESTDIR=$(BUILD)/deb PREFIX=/usr SYSTEMD=/usr/lib ZSHFUNCS=vendor-completions STAGE1DIR=/usr/lib/rkt/stage1-images
+	rm -rf $(DEBROOT)
+	$(MAKE) --no-print-directory install DESTDIR=$(DEBROOT) PREFIX=/usr SYSTEMD=/usr/lib ZSHFUNCS=vendor-completions STAGE1DIR=/usr/lib/rkt/stage1-images
 	go build -o $(BUILD)/tools/mkdeb ./dist/mkdeb
-	$(BUILD)/tools/mkdeb -root $(BUILD)/deb -scripts dist/debian -version $(VERSION) -iteration $(ITERATION) -date $(EPOCH) \
+	$(BUILD)/tools/mkdeb -root $(DEBROOT) -scripts dist/debian -version $(VERSION) -iteration $(ITERATION) -date $(EPOCH) \
 	  -maintainer '$(MAINTAINER)' -stage1 $(STAGE1)/stage1-coreos.aci -out $(PACKAGES)
 
 tarball: build man completions parts ## build/packages/rkt-vVERSION.tar.gz, which runs unpacked, each stage1 alone, and SHA256SUMS
 	@t=rkt-v$(VERSION) d=$(BUILD)/tarball/rkt-v$(VERSION) p=$(PACKAGES); rm -rf $(BUILD)/tarball; \
-	  mkdir -p $$d/{manpages,bash_completion,zsh_completion,fish_completion,scripts,init/systemd/{tmpfiles,sysusers}.d} $$p; \
+	  mkdir -p $$d/{manpages,bash_completion,zsh_completion,fish_completion,examples,scripts,init/systemd/{tmpfiles,sysusers}.d} $$p; \
 	  install -m 0755 $(PROGRAMS:%=$(BUILD)/bin/%) $$d/; install -m 0644 $(FLAVORS:%=$(STAGE1)/stage1-%.aci) LICENSE CHANGELOG.md $(BUILD)/third-party-licenses.txt $(BUILD)/sbom.spdx.json $$d/; \
 	  install -m 0644 $(BUILD)/man/*.1 $$d/manpages/; install -m 0755 dist/scripts/setup-data-dir.sh $$d/scripts/; \
+	  install -m 0644 examples/pods.d/*.pod $$d/examples/; \
 	  for s in bash zsh fish; do install -m 0644 $(BUILD)/completions/rkt.$$s $$d/$${s}_completion/; done; \
 	  install -m 0644 $(wildcard dist/systemd/*.service dist/systemd/*.socket dist/systemd/*.timer) $$d/init/systemd/; \
 	  install -m 0644 dist/tmpfiles.d/rkt.conf $$d/init/systemd/tmpfiles.d/; install -m 0644 dist/sysusers.d/rkt.conf $$d/init/systemd/sysusers.d/; \

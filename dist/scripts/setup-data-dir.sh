@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # setup-data-dir.sh [DATADIR]: the groups of rkt, and its data directory
-# (default /var/lib/rkt) and /etc/rkt with their modes. Run it again at will.
+# (default /var/lib/rkt), /etc/rkt and /run/rkt with their modes. Run it again at will.
 set -eu
 
 datadir=${1:-/var/lib/rkt}
@@ -85,3 +85,5 @@ done <<END
 END
 
 directory 2775 rkt-admin /etc/rkt
+directory 2775 rkt-admin /etc/rkt/pods.d
+directory 0755 root /run/rkt

@@ -83,10 +83,36 @@ func (d *Deps) completionSources(ctx context.Context) complete.Live {
 			data = c.Paths.Data
 		}
 	}
-	live := complete.Live{Ctx: ctx, DataDir: data, CAS: filepath.Join(data, poddir.CAS)}
+	live := complete.Live{
+		Ctx: ctx, DataDir: data, CAS: filepath.Join(data, poddir.CAS),
+		PodDirs: d.podDirs(), Trusted: d.trustedKeys,
+	}
 	for _, dir := range d.configDirs().Rising() {
 		live.NetDirs = append(live.NetDirs, complete.NetDir{Path: filepath.Join(dir, "net.d"), Extensions: []string{".conf", ".conflist", ".json"}})
 	}
 	live.NetDirs = append(live.NetDirs, complete.NetDir{Path: "/etc/cni/net.d", Extensions: []string{".conf", ".conflist"}})
 	return live
+}
+
+// trustedKeys are the keys that `rkt trust rm` can take away. Files that cannot
+// be used are left out.
+func (d *Deps) trustedKeys() []complete.Candidate {
+	var list []complete.Candidate
+	if infos, err := d.keystore().List(d.Now()); err == nil {
+		for _, in := range infos {
+			if in.Err == nil && !in.Masked {
+				k := keyJSON(in)
+				list = append(list, complete.Candidate{Value: k.File, Help: strings.Join(k.Identities, ", ")})
+			}
+		}
+	}
+	if infos, err := d.policies().Keys(); err == nil {
+		for _, in := range infos {
+			if in.Err == nil {
+				k := cosignJSON(in)
+				list = append(list, complete.Candidate{Value: k.File, Help: strings.Join(k.Identities, ", ")})
+			}
+		}
+	}
+	return list
 }

@@ -19,6 +19,8 @@ func ownArguments(path string) bool {
 type kind struct {
 	pods      func(pod.State) bool // UUIDs of pods in such a state
 	images    bool
+	units     bool // declarations of pods
+	keys      bool // fingerprints of trusted keys
 	words     []string
 	directive cobra.ShellCompDirective
 }
@@ -35,8 +37,12 @@ func expected(path string, n int) kind {
 		return image
 	case "run", "prepare", "fetch", "image fetch", "explain run":
 		return orFile
-	case "trust":
+	case "trust", "unit verify":
 		return kind{directive: files}
+	case "trust rm":
+		return kind{keys: true, directive: noFiles}
+	case "unit show":
+		return at(n, kind{units: true, directive: noFiles})
 	case "app add":
 		return at(n, ofPod, image)
 	case "export":
@@ -70,7 +76,7 @@ func podStates(path string) func(pod.State) bool {
 		return func(s pod.State) bool { return slices.Contains(states, s) }
 	}
 	switch path {
-	case "enter", "attach", "stop", "net check", "net repair", "app add", "app start", "app stop", "app rm":
+	case "enter", "attach", "stop", "net check", "net repair", "app add", "app exec", "app start", "app stop", "app rm":
 		return is(pod.Running)
 	case "run-prepared":
 		return is(pod.Prepared)
@@ -95,6 +101,12 @@ func (l *line) arguments(src Sources) Result {
 	}
 	if k.images {
 		r.Candidates = append(r.Candidates, src.Images(l.partial)...)
+	}
+	if k.units {
+		r.Candidates = append(r.Candidates, src.Declarations()...)
+	}
+	if k.keys {
+		r.Candidates = append(r.Candidates, src.Keys()...)
 	}
 	r.Candidates = slices.DeleteFunc(r.Candidates, func(c Candidate) bool { return slices.Contains(l.args, c.Value) })
 	return r

@@ -27,6 +27,8 @@ func (fixture) Pods(_ string, wanted func(pod.State) bool) (list []Candidate) {
 func (fixture) Apps(uuid string) []Candidate { return words("app-of-" + uuid) }
 func (fixture) Images(string) []Candidate    { return words("example.com/a", "x/y:1") }
 func (fixture) Networks() []Candidate        { return words("default") }
+func (fixture) Declarations() []Candidate    { return words("web", "worker@") }
+func (fixture) Keys() []Candidate            { return words("0123abcd", "4567cdef") }
 
 // command is the command of path, with some flags.
 func command(path string) *cobra.Command {
@@ -45,7 +47,7 @@ func command(path string) *cobra.Command {
 
 func TestPodsByState(t *testing.T) {
 	for path, want := range map[string]string{
-		"enter": "aaaa", "stop": "aaaa", "attach": "aaaa", "app add": "aaaa", "net check": "aaaa",
+		"enter": "aaaa", "stop": "aaaa", "attach": "aaaa", "app add": "aaaa", "app exec": "aaaa", "net check": "aaaa",
 		"run-prepared": "bbbb", "rm": "bbbb cccc", "logs": "aaaa cccc", "export": "aaaa cccc",
 		"status": "aaaa bbbb cccc", "cat-manifest": "aaaa bbbb cccc", "list": "",
 	} {
@@ -82,6 +84,9 @@ func TestLine(t *testing.T) {
 		{"image rm", "", "x/y:", "x/y:1"},   //
 		{"image export", "x/y:1", "", ""},   // a file
 		{"run", "", "", "example.com/a x/y:1"},
+		{"unit show", "", "w", "web worker@"},
+		{"unit show", "web", "", ""}, // takes one
+		{"trust rm", "0123abcd", "", "4567cdef"},
 		{"stop", "", "--f", "--force"},
 		{"stop", "", "--no-such=", ""},
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rkt/rkt/v2/pkg/pod"
 	"github.com/rkt/rkt/v2/pkg/poddir"
+	"github.com/rkt/rkt/v2/pkg/podunit"
 	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
@@ -24,6 +25,10 @@ type Sources interface {
 	Images(prefix string) []Candidate
 	// Networks are the names of networks a pod can get.
 	Networks() []Candidate
+	// Declarations are the names of the pods that files declare.
+	Declarations() []Candidate
+	// Keys are the fingerprints of the keys that may sign images.
+	Keys() []Candidate
 }
 
 // Live reads the data and configuration directories.
@@ -32,6 +37,8 @@ type Live struct {
 	DataDir string
 	CAS     string
 	NetDirs []NetDir
+	PodDirs []string           // with declarations
+	Trusted func() []Candidate // the keys; nil if there are none
 }
 
 var _ Sources = Live{}
@@ -134,4 +141,22 @@ func (s Live) Images(prefix string) []Candidate {
 		return s.late(n)
 	})
 	return list
+}
+
+// Declarations implements Sources.
+func (s Live) Declarations() []Candidate {
+	sources, _ := podunit.Find(s.PodDirs)
+	list := make([]Candidate, len(sources))
+	for i, src := range sources {
+		list[i] = Candidate{src.Name, src.Path}
+	}
+	return list
+}
+
+// Keys implements Sources.
+func (s Live) Keys() []Candidate {
+	if s.Trusted == nil {
+		return nil
+	}
+	return s.Trusted()
 }
