@@ -196,7 +196,7 @@ tarball: build man completions parts ## build/packages/rkt-vVERSION.tar.gz, whic
 	  cd $$p && sha256sum -- $$t.tar.gz stage1-*.aci $$(ls *.deb 2>/dev/null) >SHA256SUMS && cat SHA256SUMS
 
 packaging: deb $(SUM) ## the package installed, upgraded under a running pod, removed and purged; root, needs lintian and debootstrap
-	RKT_DEB=$$(ls $(PACKAGES)/rkt_*-$(ITERATION)_*.deb) $(SUM) run -name packaging -- -tags packaging -count 1 -timeout 20m ./tests/packaging/
+	RKT_DEB=$$(ls $(PACKAGES)/rkt_$(subst -,~,$(VERSION))-$(ITERATION)_*.deb) $(SUM) run -name packaging -- -tags packaging -count 1 -timeout 20m ./tests/packaging/
 
 reproducible: ## build twice, in different places with empty caches, and compare
 	d=$$(mktemp -d) && trap 'chmod -R u+w '$$d'; rm -rf '$$d EXIT && for i in one two/deeper; do mkdir -p $$d/$$i && git ls-files -co --exclude-standard | tar -cT- | tar -xC $$d/$$i && \

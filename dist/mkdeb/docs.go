@@ -15,9 +15,16 @@ import (
 
 const docDir = "usr/share/doc/rkt"
 
-// docs adds the copyright and the changelogs.
+// docs adds the copyright, the changelogs, and what lintian is to keep quiet about.
 func (b *build) docs() error {
 	if err := b.write(docDir+"/copyright", 0o644, []byte(b.copyright())); err != nil {
+		return err
+	}
+	overrides, err := os.ReadFile(filepath.Join(b.scripts, "lintian-overrides"))
+	if err != nil {
+		return err
+	}
+	if err := b.write("usr/share/lintian/overrides/rkt", 0o644, overrides); err != nil {
 		return err
 	}
 	changes, err := os.ReadFile(b.changes)
@@ -41,6 +48,7 @@ func (b *build) docs() error {
 // copyright is a machine-readable copyright file. The terms of the parts are
 // in a file of their own: there are a hundred of them.
 func (b *build) copyright() string {
+	year := b.date().Format("2006")
 	var list strings.Builder
 	for _, p := range b.packages {
 		fmt.Fprintf(&list, "  %s %s\n", p.Name, p.Version)
@@ -55,11 +63,11 @@ Comment: The programs contain Go modules, and the images that end in .aci the
  to this file, and in sbom.spdx.json.gz.
 
 Files: *
-Copyright: the authors of rkt
+Copyright: ` + year + ` the authors of rkt
 License: Apache-2.0
 
 Files: usr/bin/rkt usr/lib/rkt/stage1-images/stage1-coreos.aci
-Copyright: the authors of rkt
+Copyright: ` + year + ` the authors of rkt
  the authors of systemd, of the GNU C library and of other libraries
 License: Apache-2.0 and LGPL-2.1+ and others
 Comment: stage1-coreos.aci, which is also inside rkt, has unchanged programs and

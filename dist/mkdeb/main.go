@@ -48,7 +48,7 @@ func run(args []string) error {
 	var b build
 	fs := flag.NewFlagSet("mkdeb", flag.ContinueOnError)
 	fs.StringVar(&b.root, "root", "", "the installed tree, to which the rest is added")
-	fs.StringVar(&b.scripts, "scripts", "", "directory with control and the maintainer scripts")
+	fs.StringVar(&b.scripts, "scripts", "", "directory with control, the maintainer scripts and lintian-overrides")
 	fs.StringVar(&b.version, "version", "", "version of rkt")
 	fs.StringVar(&b.iteration, "iteration", "1", "revision of the package")
 	fs.StringVar(&b.maintainer, "maintainer", "", "name and address of who makes the package")

@@ -36,6 +36,7 @@ func directories(t *testing.T) []string {
 // A link in place of a directory that members of the group may replace leads
 // the set-up nowhere.
 func TestSetupFollowsNoLink(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	script := h.put(filepath.Join(harness.Checkout(t), "dist/scripts/setup-data-dir.sh"))
 	h.run("mkdir", "-p", "/srv/data")
