@@ -11,6 +11,11 @@ BUILD      := $(CURDIR)/build
 CACHE      ?= $(if $(filter 0,$(shell id -u)),/var/cache/rkt-build,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rkt-build)
 VULNDB     ?= $(abspath $(CURDIR)/../shared/vulndb)
 FUZZTIME   ?= 20s
+# Fuzz targets of what comes from the network, from others' files and from users; `make check` gives them FUZZTIME_OUTSIDE, the rest less.
+FUZZ_OUTSIDE := pkg/appc.FuzzImageManifest pkg/appc.FuzzPodManifest pkg/distribution.FuzzParse cmd/rkt/internal/cli.FuzzResolve pkg/discovery.FuzzDiscoverHTML \
+  pkg/ociconv.FuzzManifest pkg/ociconv.FuzzConvert pkg/fetch.FuzzDockerArchive pkg/fetch.FuzzTarTree pkg/layer.FuzzUnpack pkg/layer.FuzzStack pkg/aci.FuzzArchive \
+  pkg/compression.FuzzReader pkg/keystore.FuzzReadKey pkg/keystore.FuzzVerify pkg/keystore.FuzzTrustDir pkg/config.FuzzConfig pkg/fetch.FuzzChallenge pkg/fetch.FuzzResume
+FUZZTIME_OUTSIDE ?= 20s
 # What stage1-coreos is made of; their libraries come with them.
 DEPS_BUILD := systemd systemd-container libc-bin
 DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates lintian bash-completion zsh fish mandoc
@@ -115,7 +120,7 @@ vuln: tools ## known vulnerabilities, from the offline database at VULNDB
 	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... && $(BUILD)/tools/govulncheck -C networking/plugins -db "file://$(VULNDB)" tool ; else echo "vuln: left out, there is no $(VULNDB)"; fi
 
 fuzz: $(SUM) ## every fuzz target for FUZZTIME
-	$(SUM) fuzz -time $(FUZZTIME)
+	$(SUM) fuzz -time $(FUZZTIME) -longer $(FUZZTIME_OUTSIDE) -outside '$(FUZZ_OUTSIDE)'
 
 bench: build deps-bench ## ratios against runc and podman as a table; root
 	go run ./tests/bench
