@@ -42,26 +42,15 @@ func debootstrapLayout(t T, dir string, include []string, config ...string) {
 		t.Fatalf("%v", err)
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	debs := filepath.Join(CacheDir(t), "debs")
-	if err := os.MkdirAll(debs, 0o755); err != nil {
-		t.Fatalf("%v", err)
-	}
 	Command(t, "umoci", "init", "--layout", dir)
 	Command(t, "umoci", "new", "--image", dir+":"+Tag)
 	bundle := filepath.Join(work, "bundle")
 	Command(t, "umoci", "unpack", "--image", dir+":"+Tag, bundle)
-	args := []string{"--variant=minbase", "--cache-dir=" + debs}
-	if len(include) > 0 {
-		args = append(args, "--include="+strings.Join(include, ","))
-	}
-	codename, mirror := debianRelease(t)
-	args = append(args, codename, filepath.Join(bundle, "rootfs"))
-	if mirror != "" {
-		args = append(args, mirror)
-	}
-	Command(t, "debootstrap", args...)
-	for _, p := range []string{"var/cache/apt/archives", "var/lib/apt/lists"} {
-		Command(t, "find", filepath.Join(bundle, "rootfs", p), "-type", "f", "-delete")
+	rootfs := filepath.Join(bundle, "rootfs")
+	if len(include) == 0 {
+		Command(t, "cp", "-a", DebianTree(t)+"/.", rootfs)
+	} else {
+		Debootstrap(t, rootfs, include...)
 	}
 	Command(t, "umoci", "repack", "--image", dir+":"+Tag, bundle)
 	Command(t, "umoci", append([]string{"config", "--image", dir + ":" + Tag}, config...)...)

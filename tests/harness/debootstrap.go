@@ -8,6 +8,17 @@ import (
 	"strings"
 )
 
+// DebianTree is a directory with a minimal Debian of this machine's release.
+// It is shared: copy it.
+func DebianTree(t T) string {
+	t.Helper()
+	codename, _ := debianRelease(t)
+	return Cached(t, "debian-tree-"+codename, func(dir string) {
+		t.Logf("making a minimal Debian (once; kept in %s)", CacheDir(t))
+		Debootstrap(t, dir)
+	})
+}
+
 // Debootstrap makes a directory of a minimal Debian of this machine's release
 // with further packages.
 func Debootstrap(t T, root string, include ...string) {
@@ -17,7 +28,11 @@ func Debootstrap(t T, root string, include ...string) {
 		t.Fatalf("%v", err)
 	}
 	codename, mirror := debianRelease(t)
-	args := []string{"--mount", "debootstrap", "--variant=minbase", "--cache-dir=" + debs, "--include=" + strings.Join(include, ","), codename, root}
+	args := []string{"--mount", "debootstrap", "--variant=minbase", "--cache-dir=" + debs}
+	if len(include) > 0 {
+		args = append(args, "--include="+strings.Join(include, ","))
+	}
+	args = append(args, codename, root)
 	if mirror != "" {
 		args = append(args, mirror)
 	}

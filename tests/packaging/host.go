@@ -60,9 +60,7 @@ func newHost(t *testing.T) *host {
 			t.Errorf("remove the test's Debian: %v", err)
 		}
 	})
-	codename := strings.TrimSpace(harness.Command(t, "sh", "-c", ". /etc/os-release && echo $VERSION_CODENAME"))
-	base := harness.Cached(t, "packaging-"+codename, func(dir string) { harness.Debootstrap(t, dir, "passwd") })
-	harness.Command(t, "cp", "-a", base+"/.", root)
+	harness.Command(t, "cp", "-a", harness.DebianTree(t)+"/.", root)
 	h.start()
 	return h
 }

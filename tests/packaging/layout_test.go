@@ -24,7 +24,7 @@ func directories(t *testing.T) []string {
 	var list []string
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) == 7 && f[0] == "d" {
-			list = append(list, fmt.Sprintf("%s %s %s:%s", f[1], f[2], f[3], f[4]))
+			list = append(list, fmt.Sprintf("%s %s %s:%s", f[1], strings.TrimPrefix(f[2], "0"), f[3], f[4]))
 		}
 	}
 	if len(list) < 20 {
