@@ -35,6 +35,9 @@ SYSTEMD    ?= $(PREFIX)/lib
 ZSHFUNCS   ?= site-functions
 ITERATION  ?= 1
 MAINTAINER ?= rkt packagers <packagers@rkt.invalid>
+# Targets that were made already and are taken as they are, for example PREBUILT=build.
+PREBUILT   ?=
+made        = $(filter-out $(PREBUILT),$(1))
 # The time of everything in packages and pages.
 EPOCH      := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 PROGRAMS   := rkt actool acbuild docker2aci
@@ -145,23 +148,23 @@ deps-guest: ## Debian packages of the virtual machines; root
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 
-man: build ## build/man, a page for each command of each program
+man: $(call made,build) ## build/man, a page for each command of each program
 	go build -o $(BUILD)/tools/mkman ./dist/mkman
 	rm -rf $(BUILD)/man
 	$(BUILD)/tools/mkman -out $(BUILD)/man -date $(EPOCH) -version $(VERSION) $(BUILD)/bin/rkt
 	@for p in actool acbuild docker2aci; do (set -x; $(BUILD)/tools/mkman -out $(BUILD)/man -date $(EPOCH) -version $(VERSION) -join - $(BUILD)/bin/$$p) || exit 1; done
 
-completions: build ## build/completions for bash, zsh and fish
+completions: $(call made,build) ## build/completions for bash, zsh and fish
 	mkdir -p $(BUILD)/completions
 	@for s in bash zsh fish; do $(BUILD)/bin/rkt completion $$s >$(BUILD)/completions/rkt.$$s || exit 1; done
 
-parts: build ## build/{third-party-licenses.txt,sbom.spdx.json}: what of others is in the build, and its terms
+parts: $(call made,build) ## build/{third-party-licenses.txt,sbom.spdx.json}: what of others is in the build, and its terms
 	go build -o $(BUILD)/tools/mkparts ./dist/mkparts
 	$(BUILD)/tools/mkparts -version $(VERSION) -date $(EPOCH) -stage1 $(STAGE1)/stage1-coreos.aci \
 	  -licences $(BUILD)/third-party-licenses.txt -sbom $(BUILD)/sbom.spdx.json \
 	  $(PROGRAMS:%=$(BUILD)/bin/%) $(STAGE1)/stage1 $(STAGE1)/stage1-fly $(STAGE1)/net $(wildcard $(STAGE1)/plugins/*)
 
-install: build man completions parts ## programs, stage1 images, pages, completions, units and settings into DESTDIR/PREFIX; stage1 images into DESTDIR/STAGE1DIR
+install: $(call made,build man completions parts) ## programs, stage1 images, pages, completions, units and settings into DESTDIR/PREFIX; stage1 images into DESTDIR/STAGE1DIR
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(STAGE1DIR) $(DESTDIR)$(PREFIX)/share/{man/man1,rkt,doc/rkt} $(DESTDIR)$(SYSTEMD)/systemd/{system,system-preset} $(DESTDIR)$(SYSTEMD)/{sysusers.d,tmpfiles.d}
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin/
 	install -m 0644 $(FLAVORS:%=$(STAGE1)/stage1-%.aci) $(DESTDIR)$(STAGE1DIR)/
@@ -187,7 +190,7 @@ deb: ## build/packages/rkt_VERSION-ITERATION_ARCH.deb, the same bytes from the s
 	$(BUILD)/tools/mkdeb -root $(DEBROOT) -scripts dist/debian -version $(VERSION) -iteration $(ITERATION) -date $(EPOCH) \
 	  -maintainer '$(MAINTAINER)' -stage1 $(STAGE1)/stage1-coreos.aci -out $(PACKAGES)
 
-tarball: build man completions parts ## build/packages/rkt-vVERSION.tar.gz, which runs unpacked, each stage1 alone, and SHA256SUMS
+tarball: $(call made,build man completions parts) ## build/packages/rkt-vVERSION.tar.gz, which runs unpacked, each stage1 alone, and SHA256SUMS
 	@t=rkt-v$(VERSION) d=$(BUILD)/tarball/rkt-v$(VERSION) p=$(PACKAGES); rm -rf $(BUILD)/tarball; \
 	  mkdir -p $$d/{manpages,bash_completion,zsh_completion,fish_completion,examples,scripts,init/systemd/{tmpfiles,sysusers}.d} $$p; \
 	  install -m 0755 $(PROGRAMS:%=$(BUILD)/bin/%) $$d/; install -m 0644 $(FLAVORS:%=$(STAGE1)/stage1-%.aci) LICENSE CHANGELOG.md $(BUILD)/third-party-licenses.txt $(BUILD)/sbom.spdx.json $$d/; \
