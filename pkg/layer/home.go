@@ -28,7 +28,7 @@ func homeOf(fd int, st *unix.Stat_t) (homeFS, error) {
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return homeFS{}, err
 	}
-	h := homeFS{dev: st.Dev, overlay: int64(fs.Type) == unix.OVERLAYFS_SUPER_MAGIC}
+	h := homeFS{dev: st.Dev, overlay: fs.Type == unix.OVERLAYFS_SUPER_MAGIC}
 	if h.overlay {
 		h.mount, _ = mountOf(fd, "")
 	}

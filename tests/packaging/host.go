@@ -46,7 +46,7 @@ exec sleep 3600`
 func newHost(t *testing.T) *host {
 	t.Helper()
 	// Below the cache: the tree has devices, which a temporary directory may refuse.
-	root, err := os.MkdirTemp(harness.CacheDir(t), ".packaging-")
+	root, err := os.MkdirTemp(harness.CacheDir(t), ".packaging-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -237,7 +237,7 @@ func (l *life) refusePurge(t *testing.T) {
 }
 
 // A data directory that leads elsewhere is not followed.
-func (l *life) purge(t *testing.T) {
+func (l *life) purge(*testing.T) {
 	l.run("ln", "-s", "/var/tmp/precious", "/var/lib/rkt/cas/link")
 	l.run("dpkg", "-P", "rkt")
 	l.run("test", "-f", "/var/tmp/precious/file")
