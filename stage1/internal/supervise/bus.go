@@ -376,6 +376,14 @@ func (b *Bus) answer(ctx context.Context, call *dbus.Call) *dbus.Call {
 	return <-call.Done
 }
 
+// Ping waits for a sign of life.
+func (b *Bus) Ping(ctx context.Context) error {
+	if err := b.in(ctx); err != nil {
+		return err
+	}
+	return b.answer(ctx, b.send(ctx, busPath, "org.freedesktop.DBus.Peer.Ping")).Err
+}
+
 // job calls a method of the manager.
 func (b *Bus) job(ctx context.Context, method string, args ...any) error {
 	if err := b.in(ctx); err != nil {

@@ -135,7 +135,7 @@ func newSupervisor(p *pod) (*supervisor, error) {
 
 // openLog opens the journal of the pod. A pod without one still runs.
 func (p *pod) openLog() *log {
-	l := &log{out: os.Stdout}
+	l := &log{out: os.Stdout, host: openHostLog(p.call.UUID.String())}
 	err := p.asPodRoot(func() (err error) {
 		l.journal, err = journal.OpenPod(filepath.Join(poddir.Stage1Rootfs, poddir.JournalDir), journal.Pod{
 			UUID: p.call.UUID.String(), MachineID: parseID(p.machineID()), BootID: bootID(), Hostname: p.call.Hostname, GID: p.journalGroup(),
@@ -202,6 +202,7 @@ func (s *supervisor) run() error {
 	// Not before: what the pod says is judged by whose child it is. It waits.
 	go s.accept()
 	go s.readNotify()
+	go s.watchdog()
 	if err := failpoint.Hit("stage1.child-started"); err != nil {
 		say("stage1: %v", err)
 		s.kill(statusSetup)
