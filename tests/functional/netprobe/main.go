@@ -5,6 +5,7 @@
 //	netprobe serve NAME PROTO:[ADDRESS]:PORT...   answer each line or datagram with "NAME saw PEER"
 //	netprobe ask [-t TIMEOUT] PROTO ADDRESS:PORT  print the answer
 //	netprobe show [FILE...]                       print interfaces, addresses, routes and files
+//	netprobe notify STATE                         tell the service manager (sd_notify(3))
 //
 // As a CNI plugin it writes down how it was called, in files beside itself, and
 // gives out 11.22.33.44; under the name "failing" it fails.
@@ -46,8 +47,20 @@ func run(args []string, out io.Writer) error {
 		return ask(args[1:], out)
 	case len(args) > 0 && args[0] == "show":
 		return show(args[1:], out)
+	case len(args) == 2 && args[0] == "notify":
+		return notify(args[1])
 	}
-	return errors.New("usage: netprobe serve|ask|show")
+	return errors.New("usage: netprobe serve|ask|show|notify")
+}
+
+func notify(state string) error {
+	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	_, err = c.Write([]byte(state))
+	return err
 }
 
 func serve(name string, where []string, out io.Writer) error {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build guest
+//go:build vm
 
 package checks
 
@@ -21,11 +21,11 @@ import (
 )
 
 // kind says what host the guest is.
-var kind = os.Getenv("RKT_GUEST")
+var kind = os.Getenv("RKT_VM")
 
 func TestMain(m *testing.M) {
 	if kind == "" {
-		_, _ = fmt.Fprintln(os.Stderr, "these checks change the machine they run on: run \"go test -tags guest ./tests/guest/\"")
+		_, _ = fmt.Fprintln(os.Stderr, "these checks change the machine they run on: run \"go test -tags vm ./tests/vm/\"")
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
