@@ -67,17 +67,18 @@ func Run(argv []string) error {
 
 // supervisor is the supervisor of a running pod.
 type supervisor struct {
-	pod      *pod
-	child    *child
-	log      *log
-	listener *net.UnixListener
-	notify   *net.UnixConn
-	mux      *mux
-	term     *terminal // of --interactive, nil without
-	readers  sync.WaitGroup
-	over     chan struct{} // closed once: the pod is to end
-	ctx      context.Context
-	cancel   context.CancelFunc
+	pod       *pod
+	child     *child
+	log       *log
+	listener  *net.UnixListener
+	notify    *net.UnixConn
+	mux       *mux
+	term      *terminal // of --interactive, nil without
+	readers   sync.WaitGroup
+	over      chan struct{} // closed once: the pod is to end
+	ctx       context.Context
+	cancel    context.CancelFunc
+	redialing sync.Mutex // held while a lost connection to the systemd of the pod is made anew
 
 	mu     sync.Mutex
 	leader int // PID 1 of the pod, 0 until known
@@ -258,12 +259,14 @@ func (s *supervisor) stopAll() {
 		return
 	}
 	names := s.unfinished()
-	bus := s.bus
 	go func() {
 		for _, name := range names {
-			err := bus.Stop(s.ctx, units.Service(name))
+			err := s.ask(func(bus *Bus) error { return bus.Stop(s.ctx, units.Service(name)) })
 			if err == nil {
 				err = failpoint.Hit("stage1.stop-asked")
+			}
+			if errors.Is(err, errPodEnds) {
+				return // stopping every app is what its systemd does, too
 			}
 			if err != nil && !errors.Is(err, ErrNoUnit) {
 				s.failStop(name, err)

@@ -53,13 +53,33 @@ func run(args []string, out io.Writer) error {
 	return errors.New("usage: netprobe serve|ask|show|notify")
 }
 
+// notify sends a state and stays until the service manager has read it, which
+// must find out whose process this is (sd_notify_barrier(3)).
 func notify(state string) error {
-	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	_, err = c.Write([]byte(state))
+	if _, err := c.Write([]byte(state)); err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) {
+		sent = syscall.Sendmsg(int(fd), []byte("BARRIER=1"), syscall.UnixRights(int(w.Fd())), nil, 0)
+	}); err != nil || sent != nil {
+		return errors.Join(err, sent)
+	}
+	_ = w.Close()
+	_, err = io.Copy(io.Discard, r) // until the last copy of w is closed
 	return err
 }
 

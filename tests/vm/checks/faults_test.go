@@ -121,7 +121,7 @@ func (h *host) startForReboot() {
 			"trap 'echo stopped >>/v/log; exit 0' TERM; echo ready >>/v/log; while :; do sleep 0.2; done",
 		}
 		if r.name == "unit" {
-			h.unit([]string{"--unit=rebooted", "-p", "Type=notify", "-p", "KillMode=mixed"}, args...)
+			h.unit([]string{"--unit=rebooted", "-p", "Type=notify", "-p", "KillMode=mixed", "-p", "TimeoutSec=5min"}, args...)
 		} else { // goes on when this test has ended: rkt moves to a scope of its own
 			cmd := h.Cmd(context.WithoutCancel(h.t.Context()), args...)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

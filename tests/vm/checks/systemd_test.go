@@ -141,7 +141,7 @@ func (h *host) unitFile(name, settings string, args ...string) {
 	for _, a := range h.rkt(args...) {
 		command.WriteString(" " + strconv.Quote(strings.ReplaceAll(strings.ReplaceAll(a, "%", "%%"), "$", "$$")))
 	}
-	write(h.t, file, "[Service]\nKillMode=mixed\n"+settings+"ExecStart="+command.String()+"\n")
+	write(h.t, file, "[Service]\nKillMode=mixed\nTimeoutSec=5min\n"+settings+"ExecStart="+command.String()+"\n")
 	h.tool("systemctl", "daemon-reload")
 	h.t.Cleanup(func() {
 		for _, verb := range []string{"kill", "stop", "reset-failed"} {

@@ -78,7 +78,7 @@ func (h *host) readyByApp() {
 	inner := *h
 	inner.image = h.Fetch(harness.ACI(h.t, m, append(harness.BusyboxEntries(h.t), harness.File("bin/netprobe", 0o755, string(probe)))))
 	dir := h.t.TempDir()
-	h.unitFile("ready", "Type=notify\nTimeoutStartSec=300\n", inner.app([]string{"--volume=v,kind=host,source=" + dir}, []string{"--mount=volume=v,target=/v"}, "/bin/sh", "-c",
+	h.unitFile("ready", "Type=notify\n", inner.app([]string{"--volume=v,kind=host,source=" + dir}, []string{"--mount=volume=v,target=/v"}, "/bin/sh", "-c",
 		"echo up >/v/up; while ! test -e /v/go; do sleep 0.1; done; netprobe notify READY=1; exec sleep 1011")...)
 	h.tool("systemctl", "start", "--no-block", "ready")
 	eventually(h.t, "the app is up", func() bool { _, err := os.Stat(dir + "/up"); return err == nil })
@@ -176,10 +176,10 @@ func (h *host) stopPost() {
 // watchdog: a pod that is well is left alone; one whose systemd hangs is ended,
 // and started again.
 func (h *host) watchdog() {
-	h.unitFile("watched", "Type=notify\nWatchdogSec=6\nRestart=on-watchdog\nRestartSec=0\n", h.one("exec sleep 1015")...)
+	h.unitFile("watched", "Type=notify\nWatchdogSec=12\nRestart=on-watchdog\nRestartSec=0\n", h.one("exec sleep 1015")...)
 	uuid := h.active("watched")
 	h.runs("sleep", "1015")
-	time.Sleep(15 * time.Second)
+	time.Sleep(26 * time.Second)
 	if got := h.property("watched", "NRestarts"); got != "0" || h.uuid() != uuid {
 		h.t.Fatalf("a pod that is well was restarted %s times: %s", got, h.tool("journalctl", "-n50", "-u", "watched"))
 	}
