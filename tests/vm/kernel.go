@@ -6,7 +6,6 @@ package vm
 
 import (
 	"debug/elf"
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -118,7 +117,7 @@ func (k kernel) load(t *testing.T, names []string) (ordered []string) {
 }
 
 // needs reads which modules a module needs (section .modinfo: strings
-// key=value), for certain or, to check sums, at run time.
+// key=value): for what it calls, and for what it looks up when it runs.
 func needs(t *testing.T, file string) (all []string) {
 	t.Helper()
 	f, err := elf.Open(file)
@@ -128,7 +127,7 @@ func needs(t *testing.T, file string) (all []string) {
 	defer func() { _ = f.Close() }()
 	section := f.Section(".modinfo")
 	if section == nil {
-		t.Fatal(errors.New(file + " has no .modinfo: it is no module"))
+		t.Fatalf("%s has no .modinfo: it is no module", file)
 	}
 	info, err := section.Data()
 	if err != nil {

@@ -74,14 +74,13 @@ func makeImage(t *testing.T, tree, file, size string) {
 type console struct {
 	results map[string]string // PASS, FAIL or SKIP of each test, by "task Test/sub"
 	tasks   []string          // that have ended
-	text    string
 }
 
 var (
 	// result is a line of a test program's, told -test.v.
 	result = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
-	starts = regexp.MustCompile(`^vm: task (\S+) starts$`)
-	ended  = regexp.MustCompile(`^vm: task (\S+) ended with `)
+	starts = regexp.MustCompile(`vm: task (\S+) starts$`)
+	ended  = regexp.MustCompile(`vm: task (\S+) ended with `)
 )
 
 // run starts the machine and follows its console to the end.
@@ -130,7 +129,6 @@ func follow(t *testing.T, r io.Reader) console {
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
 		line := strings.TrimRight(s.Text(), "\r")
-		c.text += line + "\n"
 		t.Logf("%6.1f %s", time.Since(start).Seconds(), line)
 		if m := starts.FindStringSubmatch(line); m != nil {
 			task = m[1]

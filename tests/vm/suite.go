@@ -18,7 +18,7 @@ import (
 // and takes its time where the processor is emulated.
 var suites = []struct{ name, skip string }{
 	{"functional", "^Test(Tutorial|Redis|DebianFromDockerRegistry|Registry.*|SecondImageSharesLayers|BrokenLayerDownloadResumes|RangeRefused|LyingRegistry|LocalOCIForms" +
-		"|TreeEqualsUmoci|PodSeesUmociTree|OCIThereAndBack|Fetch.*|UnsignedIsRefused|PullPolicies|Hostile.*|Bombs|GarbageFiles|Image.*|Index.*|Dependencies.*|VerifyAndRepairTree|PodManyStarts)$"},
+		"|TreeEqualsUmoci|PodSeesUmociTree|OCIThereAndBack|SameImageTwiceSameID|LayerThroughSymlinkBelow|Fetch.*|UnsignedIsRefused|PullPolicies|Hostile.*|Bombs|GarbageFiles|Image.*|Index.*|Dependencies.*|VerifyAndRepairTree|PodManyStarts)$"},
 	{"ace", ""},
 	{"escape", ""},
 }

@@ -70,7 +70,9 @@ func (h *host) unitJournal() {
 // when journald has been killed, too.
 func (h *host) journaldAway(unit, uuid string) {
 	h.t.Helper()
-	say := func(text string) { h.OK("enter", uuid, "/bin/sh", "-c", "echo "+text+" >/proc/$(pidof sleep | awk '{print $NF}')/fd/1") }
+	say := func(text string) {
+		h.OK("enter", uuid, "/bin/sh", "-c", "echo "+text+" >/proc/$(pidof sleep | awk '{print $NF}')/fd/1")
+	}
 	const socket = "/run/systemd/journal/socket"
 	if err := os.Rename(socket, socket+".away"); err != nil {
 		h.t.Fatal(err)
