@@ -99,8 +99,12 @@ func (h *host) killModes() {
 		if got := read(h.t, log+"/log"); got != "ready\nstopped" {
 			h.t.Errorf("%s: the app wrote %q", mode, got)
 		}
-		if e := h.exit(uuid, "app"); e.Code != 0 || e.Signal != 0 {
-			h.t.Errorf("%s: %+v", mode, e)
+		// A pod whose own systemd gets SIGTERM, too, may be gone before that has told
+		// how the app has ended.
+		if mode != "control-group" {
+			if e := h.exit(uuid, "app"); e.Code != 0 || e.Signal != 0 {
+				h.t.Errorf("%s: %+v", mode, e)
+			}
 		}
 		if got := h.Status(uuid)["state"]; got != "exited" {
 			h.t.Errorf("%s: the pod is %s", mode, got)
