@@ -142,12 +142,12 @@ func (h *host) slice() {
 
 // settings: what the unit says of resources holds for the pod.
 func (h *host) settings() {
-	h.unitFile("settings", "Type=notify\nDelegate=yes\nTasksMax=77\nCPUQuota=50%\nMemoryMax=300M\nNice=7\n",
+	h.unitFile("settings", "Type=notify\nDelegate=yes\nTasksMax=77\nCPUQuota=150%\nMemoryMax=300M\nNice=7\n",
 		h.one("nice; exec sleep 1013")...)
 	uuid := h.active("settings")
 	h.runs("sleep", "1013")
 	group := filepath.Dir(filepath.Join(mount, h.subcgroup(uuid)))
-	for file, want := range map[string]string{"pids.max": "77", "cpu.max": "50000 100000", "memory.max": "314572800"} {
+	for file, want := range map[string]string{"pids.max": "77", "cpu.max": "150000 100000", "memory.max": "314572800"} {
 		if got := read(h.t, filepath.Join(group, file)); got != want {
 			h.t.Errorf("%s of the unit is %q", file, got)
 		}
