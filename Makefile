@@ -19,7 +19,7 @@ FUZZTIME_OUTSIDE ?= 20s
 # What stage1-coreos is made of; their libraries come with them.
 DEPS_BUILD := systemd systemd-container libc-bin
 DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates lintian bash-completion zsh fish mandoc
-DEPS_GUEST := qemu-system-x86 e2fsprogs debootstrap
+DEPS_VM    := qemu-system-x86 e2fsprogs debootstrap debian-archive-keyring xz-utils
 DEPS_BENCH := runc crun podman iperf3
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/docker2aci/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/acbuild/internal/cli.version=$(VERSION)
 GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
@@ -47,7 +47,7 @@ export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
 export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
-.PHONY: help build stage1 failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run man completions parts install deb tarball packaging reproducible clean
+.PHONY: help build stage1 failpoint tools test functional torture vm vm-short check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-vm deps-bench run man completions parts install deb tarball packaging reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -93,14 +93,17 @@ torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTUR
 	$(SUM) run -name failpoints -- -tags failpoint -p 1 -count 1 -run 'Killed|Failpoint' ./stage0/ ./store/treestore/
 	$(SUM) run -name torture -- -tags functional -p 1 -count 1 -timeout 120m ./tests/torture/
 
-guest: build deps-guest $(SUM) ## pods and networks on hosts with cgroup v2, with v1 and with systemd (Debian 12 and 13), in virtual machines; root; minutes, the first time more
-	$(SUM) run -name guest -- -tags guest -count 1 -timeout 60m ./tests/guest/
+vm: build deps-vm $(SUM) ## the checks of hosts and the functional tests of pods and networks in virtual machines: cgroup v2, v1, Debian 12 and 13 with systemd; root; an hour or two without KVM
+	$(SUM) run -name vm -- -tags vm -count 1 -timeout 6h -run 'Unified|Legacy|Debian|Suite|Reboot' ./tests/vm/
+
+vm-short: build deps-vm $(SUM) ## pods as services on Debian 12 in a virtual machine; root; minutes
+	$(SUM) run -name vm-short -- -tags vm -count 1 -timeout 30m -run Short ./tests/vm/
 
 check: ## everything CI runs; root
 	rm -rf $(BUILD)/test-results
-	$(MAKE) deps deps-test
+	$(MAKE) deps deps-test deps-vm
 	$(MAKE) fmt-check lint vet arm64 vuln
-	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture packaging
+	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture packaging vm-short
 	$(MAKE) fuzz FUZZTIME=2s
 	@$(SUM) total
 
@@ -111,7 +114,7 @@ fmt-check: tools
 lint: tools ## golangci-lint with the import direction, zero findings
 	$(BUILD)/tools/golangci-lint run --timeout 15m ./...
 vet:
-	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags packaging ./tests/packaging/... && go vet -tags failpoint ./pkg/failpoint/
+	go vet ./... && go vet -tags functional ./tests/... && go vet -tags vm ./tests/vm/... && go vet -tags packaging ./tests/packaging/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
 	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
 
@@ -139,8 +142,8 @@ deps-test: ## Debian packages the tests need; installs only what is missing; roo
 	  echo "deps-test: unpacking docker-registry below $(CACHE) (installing it would start a service)"; \
 	  d=$$(mktemp -d) && cd $$d && { apt-get download -qq docker-registry 2>/dev/null || { apt-get update -qq && apt-get download -qq docker-registry; }; } && \
 	  mkdir -p $(CACHE) && dpkg-deb -x docker-registry_*.deb $(CACHE)/docker-registry && rm -r $$d; }
-deps-guest: ## Debian packages of the virtual machines; root
-	$(call apt,$(DEPS) $(DEPS_GUEST))
+deps-vm: ## Debian packages of the virtual machines; root
+	$(call apt,$(DEPS) $(DEPS_VM))
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 

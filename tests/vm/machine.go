@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build guest
+//go:build vm
 
-package guest
+package vm
 
 import (
 	"bufio"
@@ -19,15 +19,23 @@ import (
 	"github.com/rkt/rkt/v2/tests/harness"
 )
 
+// Kinds of hosts.
+const (
+	unified = "unified"
+	legacy  = "legacy"
+	systemd = "systemd"
+)
+
 // patience is how long a guest may take in all.
-const patience = 20 * time.Minute
+const patience = 60 * time.Minute
 
 // machine is a guest that is not started yet.
 type machine struct {
 	kernel kernel
 	host   string // unified, legacy or systemd
 	disk   string // file
-	debian string // file of the second disk, which is not written to; with systemd
+	debian string // file of the second disk; with systemd
+	keep   bool   // the second disk is written to: it is this machine's alone
 }
 
 // initramfs packs the init program and the modules.
@@ -37,18 +45,14 @@ func initramfs(t *testing.T, k kernel, host string) string {
 	for _, dir := range []string{"dev", "proc", "disk", "modules"} {
 		c.dir(dir)
 	}
-	c.file("init", read(t, harness.GoProgram(t, "tests/guest/init")))
+	c.file("init", read(t, harness.GoProgram(t, "tests/vm/init")))
 	var order []string
 	for _, name := range k.load(t, modulesOf(host)) {
 		c.file("modules/"+name, read(t, k.modules[name]))
 		order = append(order, name)
 	}
 	c.file("modules/order", []byte(strings.Join(order, "\n")+"\n"))
-	file := filepath.Join(t.TempDir(), "initramfs")
-	if err := os.WriteFile(file, c.bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return c.write(t)
 }
 
 func read(t *testing.T, file string) []byte {
@@ -60,41 +64,38 @@ func read(t *testing.T, file string) []byte {
 	return b
 }
 
-// makeDisk makes an ext4 image of a directory.
-func makeDisk(t *testing.T, tree, size string) string {
+// makeImage makes an ext4 image of a directory.
+func makeImage(t *testing.T, tree, file, size string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "disk")
 	harness.Command(t, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard", "-m", "0", "-d", tree, file, size)
-	return file
 }
 
 // console is what a guest has printed.
 type console struct {
-	results map[string]string // PASS, FAIL or SKIP of each test
-	text    string
+	results map[string]string // PASS, FAIL or SKIP of each test, by "task Test/sub"
+	tasks   []string          // that have ended
 }
 
-// result is a line of a test program's, told -test.v.
-var result = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
+var (
+	// result is a line of a test program's, told -test.v.
+	result = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
+	starts = regexp.MustCompile(`vm: task (\S+) starts$`)
+	ended  = regexp.MustCompile(`vm: task (\S+) ended with `)
+)
 
 // run starts the machine and follows its console to the end.
 func (m machine) run(t *testing.T) console {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	accel := os.Getenv("RKT_GUEST_ACCEL") // kvm; a device that can be opened need not work
-	if accel == "" {
-		accel = "tcg,thread=multi"
-	}
-	words := "console=ttyS0 quiet panic=-1 random.trust_cpu=on mitigations=off systemd.show_status=no guest.host=" + m.host
-	args := []string{
-		"-machine", "q35", "-accel", accel, "-cpu", "max", "-smp", "2", "-m", "1024",
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
-		"-kernel", m.kernel.image, "-initrd", initramfs(t, m.kernel, m.host), "-append", words,
-		"-drive", "id=a,file=" + m.disk + ",format=raw,if=none,cache=unsafe", "-device", "virtio-blk-pci,drive=a",
-	}
+	args := qemuArgs(accelerator(t, m.kernel), m.kernel, initramfs(t, m.kernel, m.host), "vm.host="+m.host)
+	args = append(args, "-drive", "id=a,file="+m.disk+",format=raw,if=none,cache=unsafe", "-device", "virtio-blk-pci,drive=a")
 	if m.debian != "" {
-		args = append(args, "-drive", "id=b,file="+m.debian+",format=raw,if=none,cache=unsafe,snapshot=on", "-device", "virtio-blk-pci,drive=b")
+		second := "id=b,file=" + m.debian + ",format=raw,if=none,cache=unsafe"
+		if !m.keep {
+			second += ",snapshot=on"
+		}
+		args = append(args, "-drive", second, "-device", "virtio-blk-pci,drive=b")
 	}
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	out, err := cmd.StdoutPipe()
@@ -104,10 +105,12 @@ func (m machine) run(t *testing.T) console {
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: install qemu-system-x86 with \"make deps-guest\"", err)
+		t.Fatalf("%v: install qemu-system-x86 with \"make deps-vm\"", err)
 	}
+	start := time.Now()
 	c := follow(t, out)
 	err = cmd.Wait()
+	t.Logf("the guest ran for %.0f s", time.Since(start).Seconds())
 	if ctx.Err() != nil {
 		t.Errorf("the guest has not ended after %s", patience)
 	} else if err != nil {
@@ -120,16 +123,30 @@ func (m machine) run(t *testing.T) console {
 func follow(t *testing.T, r io.Reader) console {
 	t.Helper()
 	c := console{results: map[string]string{}}
+	task := ""
 	start := time.Now()
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
 		line := strings.TrimRight(s.Text(), "\r")
-		c.text += line + "\n"
 		t.Logf("%6.1f %s", time.Since(start).Seconds(), line)
+		if m := starts.FindStringSubmatch(line); m != nil {
+			task = m[1]
+		}
+		if m := ended.FindStringSubmatch(line); m != nil {
+			c.tasks = append(c.tasks, m[1])
+		}
 		if m := result.FindStringSubmatch(line); m != nil {
-			c.results[m[2]] = m[1]
+			c.results[task+" "+m[2]] = m[1]
 		}
 	}
 	return c
+}
+
+// copyDisk copies the image of a Debian for a machine that is to write to it.
+func copyDisk(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "debian")
+	harness.Command(t, "cp", "--sparse=always", from, to)
+	return to
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build guest
+//go:build vm
 
-package guest
+package vm
 
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
 )
 
 // cpio is an archive in the format of the kernel's initial file systems
@@ -46,4 +49,14 @@ func (c *cpio) align() {
 func (c *cpio) bytes() []byte {
 	c.add("TRAILER!!!", 0, nil)
 	return c.b.Bytes()
+}
+
+// write ends the archive and returns a file of it.
+func (c *cpio) write(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "initramfs")
+	if err := os.WriteFile(file, c.bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -2,17 +2,19 @@
 
 // Command init is PID 1 of a guest. In the initial file system it loads the
 // modules that lie beside it and changes to the disk. There it mounts what a
-// host has mounted, runs the program of the checks with the arguments in
-// checks.args beside it, prints its exit status and switches the machine off.
+// host has mounted, runs the programs that tasks.json beside it names, prints
+// their exit statuses and resets the machine, which ends it.
 //
-// The kernel parameter guest.host says what host the machine is to be: unified
+// The kernel parameter vm.host says what host the machine is to be: unified
 // or legacy, which is about the cgroup hierarchies, or systemd: then there is a
 // second disk with a Debian, which becomes the root with the first one below
-// /host; its systemd is PID 1 and runs this program for the checks.
+// /host; its systemd is PID 1 and runs this program for the tasks. Of a probe
+// nothing more is wanted than that it has booted.
 package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,7 +29,7 @@ import (
 func main() {
 	err := run()
 	if err != nil {
-		say("guest: init: %v", err)
+		say("vm: init: %v", err)
 	}
 	unix.Sync()
 	// The machine is started with -no-reboot: this ends it.
@@ -37,14 +39,20 @@ func main() {
 	}
 }
 
+// onDiskAlready tells the disk from the initial file system.
+func onDiskAlready() bool {
+	_, err := os.Stat("/tasks.json")
+	return err == nil
+}
+
 func say(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
 func run() error {
-	if _, err := os.Stat("/modules"); err == nil {
+	if os.Getpid() == 1 && !onDiskAlready() {
 		return fromInitramfs()
 	}
 	if os.Getpid() != 1 {
-		return checks()
+		return runTasks()
 	}
 	return onDisk()
 }
@@ -55,6 +63,10 @@ func fromInitramfs() error {
 		if err := m.do(); err != nil {
 			return err
 		}
+	}
+	if parameter("vm.host") == "probe" {
+		say("vm: booted")
+		return nil
 	}
 	list, err := os.ReadFile("/modules/order")
 	if err != nil {
@@ -68,7 +80,7 @@ func fromInitramfs() error {
 	const root = "/disk"
 	disks := []mount{{"/dev/vda", root, "ext4", ""}}
 	next := "/init"
-	if parameter("guest.host") == "systemd" {
+	if parameter("vm.host") == "systemd" {
 		disks = []mount{{"/dev/vdb", root, "ext4", ""}, {"/dev/vda", root + "/host", "ext4", ""}}
 		next = "/lib/systemd/systemd"
 	}
@@ -143,7 +155,7 @@ func onDisk() error {
 		{"devpts", "/dev/pts", "devpts", "mode=620,gid=5,ptmxmode=666"},
 		{"tmpfs", "/dev/shm", "tmpfs", "mode=1777"},
 	}
-	switch kind := parameter("guest.host"); kind {
+	switch kind := parameter("vm.host"); kind {
 	case "unified":
 		mounts = append(mounts, mount{"cgroup2", "/sys/fs/cgroup", "cgroup2", "nsdelegate"})
 	case "legacy":
@@ -166,29 +178,75 @@ func onDisk() error {
 	if err := unix.Sethostname([]byte("guest")); err != nil {
 		return err
 	}
-	return checks()
+	return runTasks()
 }
 
-// checks runs the program and takes in orphans meanwhile.
-func checks() error {
+// task is one of tests/vm: what to run, with paths on the first disk.
+type task struct {
+	Name, Dir string
+	Argv, Env []string
+}
+
+// runTasks runs the programs of tasks.json one after the other.
+func runTasks() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	dir := filepath.Dir(self)
-	args, err := os.ReadFile(filepath.Join(dir, "checks.args"))
+	data, err := os.ReadFile(filepath.Join(dir, "tasks.json"))
 	if err != nil {
 		return err
 	}
-	c := exec.Command(filepath.Join(dir, "checks"), strings.Fields(string(args))...)
-	c.Env = []string{
-		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=" + filepath.Join(dir, "tmp"), "RKT_BIN=" + filepath.Join(dir, "bin/rkt"),
-		"RKT_TEST_MUSTRUN=all", "RKT_NETPROBE=" + filepath.Join(dir, "netprobe"), "RKT_GUEST=" + parameter("guest.host"),
+	var tasks []task
+	if err := json.Unmarshal(data, &tasks); err != nil {
+		return fmt.Errorf("tasks.json: %w", err)
 	}
-	c.Dir = "/root"
+	for _, t := range tasks {
+		say("vm: task %s starts", t.Name)
+		status, err := t.run(dir)
+		if err != nil {
+			return fmt.Errorf("task %s: %w", t.Name, err)
+		}
+		say("vm: task %s ended with %d", t.Name, status)
+	}
+	return orderly(filepath.Join(dir, "then-reboot"))
+}
+
+// orderly reboots the way a person does, with what runs still running, if a
+// task has asked for it with a file.
+func orderly(wish string) error {
+	if os.Remove(wish) != nil {
+		return nil
+	}
+	unix.Sync()
+	if out, err := exec.Command("systemctl", "reboot").CombinedOutput(); err != nil {
+		return fmt.Errorf("systemctl reboot: %w: %s", err, out)
+	}
+	const patience = 10 * time.Minute
+	time.Sleep(patience) // systemd ends this process
+	return errors.New("the machine does not reboot")
+}
+
+// run runs the program and takes in orphans meanwhile. disk is where the first
+// disk is.
+func (t task) run(disk string) (unix.WaitStatus, error) {
+	c := exec.Command(filepath.Join(disk, t.Argv[0]), t.Argv[1:]...)
+	c.Env = []string{
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=" + filepath.Join(disk, "tmp"), "RKT_BIN=" + filepath.Join(disk, "bin/rkt"),
+		"RKT_TEST_MUSTRUN=all",
+	}
+	for _, kv := range t.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(value, "/") {
+			value = filepath.Join(disk, value)
+		}
+		c.Env = append(c.Env, name+"="+value)
+	}
+	c.Dir = filepath.Join(disk, t.Dir)
 	c.Stdout, c.Stderr = os.Stdout, os.Stdout
 	if err := c.Start(); err != nil {
-		return err
+		return 0, err
 	}
 	for {
 		var status unix.WaitStatus
@@ -196,10 +254,9 @@ func checks() error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return fmt.Errorf("wait for the checks: %w", err)
+			return 0, err
 		case pid == c.Process.Pid:
-			say("guest: checks ended with %d", status)
-			return nil
+			return status, nil
 		}
 	}
 }

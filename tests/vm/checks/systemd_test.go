@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build guest
+//go:build vm
 
 package checks
 
@@ -35,6 +35,21 @@ func TestSystemd(t *testing.T) {
 	h.check("delegate", (*host).delegate)
 	h.check("sandbox", (*host).sandbox)
 	h.check("killed", (*host).killedService)
+	h.check("simple", (*host).simple)
+	h.check("ready", (*host).readyByApp)
+	h.check("killmode", (*host).killModes)
+	h.check("slice", (*host).slice)
+	h.check("settings", (*host).settings)
+	h.check("stoppost", (*host).stopPost)
+	h.check("watchdog", (*host).watchdog)
+	h.check("activation", (*host).activation)
+	h.check("transient", (*host).transient)
+	h.check("poweroff", (*host).powerOff)
+	h.check("journal", (*host).unitJournal)
+	h.check("podjournal", (*host).podJournal)
+	h.check("forced", (*host).forced)
+	h.check("kept", (*host).kept)
+	h.check("faults", (*host).faults)
 	h.check("network", (*host).network)
 	h.check("netservice", (*host).netService)
 	h.check("pods", (*host).pods)
@@ -127,7 +142,7 @@ func (h *host) unitFile(name, settings string, args ...string) {
 	for _, a := range h.rkt(args...) {
 		command.WriteString(" " + strconv.Quote(strings.ReplaceAll(strings.ReplaceAll(a, "%", "%%"), "$", "$$")))
 	}
-	write(h.t, file, "[Service]\nKillMode=mixed\n"+settings+"ExecStart="+command.String()+"\n")
+	write(h.t, file, "[Service]\nKillMode=mixed\nTimeoutSec=5min\n"+settings+"ExecStart="+command.String()+"\n")
 	h.tool("systemctl", "daemon-reload")
 	h.t.Cleanup(func() {
 		for _, verb := range []string{"kill", "stop", "reset-failed"} {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build guest
+//go:build vm
 
-package guest
+package vm
 
 import (
 	"os"
@@ -25,7 +25,7 @@ func networkPrograms(t *testing.T, root string, legacy bool) {
 	copyProgram(t, root, "/bin/ip", sbin+"/ip")
 	multi := []string{"xtables-legacy-multi"}
 	if legacy {
-		writeNew(t, root+sbin+"/nft", []byte(fakeNft))
+		writeNew(t, root+sbin+"/nft", []byte(fakeNft), 0o755)
 	} else {
 		copyProgram(t, root, sbin+"/nft", sbin+"/nft")
 		multi = append(multi, "xtables-nft-multi")
@@ -45,32 +45,32 @@ func networkPrograms(t *testing.T, root string, legacy bool) {
 	const extensions = "/usr/lib/x86_64-linux-gnu/xtables"
 	all, err := filepath.Glob(extensions + "/*.so")
 	if err != nil || len(all) == 0 {
-		t.Fatalf("no %s/*.so: install iptables with \"make deps-guest\"", extensions)
+		t.Fatalf("no %s/*.so: install iptables with \"make deps-vm\"", extensions)
 	}
 	for _, file := range all {
-		writeNew(t, root+file, read(t, file))
+		writeNew(t, root+file, read(t, file), 0o755)
 	}
 }
 
 // copyProgram copies a program with what the dynamic linker loads for it.
 func copyProgram(t *testing.T, root, from, to string) {
 	t.Helper()
-	writeNew(t, root+to, read(t, from))
+	writeNew(t, root+to, read(t, from), 0o755)
 	for line := range strings.Lines(harness.Command(t, "ldd", from)) {
 		for _, word := range strings.Fields(line) {
 			if strings.HasPrefix(word, "/") {
-				writeNew(t, root+word, read(t, word))
+				writeNew(t, root+word, read(t, word), 0o755)
 			}
 		}
 	}
 }
 
-func writeNew(t *testing.T, file string, body []byte) {
+func writeNew(t *testing.T, file string, body []byte, mode os.FileMode) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(file, body, 0o755); err != nil {
+	if err := os.WriteFile(file, body, mode); err != nil {
 		t.Fatal(err)
 	}
 }
