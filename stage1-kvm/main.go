@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/stage1-kvm/internal/guest"
@@ -39,6 +40,8 @@ func programs() map[string]program {
 }
 
 func main() {
+	// The mount namespace of the pod belongs to a thread.
+	runtime.LockOSThread()
 	name := path.Base(os.Args[0])
 	p, ok := programs()[name]
 	if !ok {

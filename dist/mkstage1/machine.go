@@ -32,6 +32,8 @@ func machinePrograms() map[string]string {
 	return map[string]string{
 		"usr/bin/qemu-system-x86_64": "qemu-system-x86",
 		"usr/lib/qemu/virtiofsd":     "qemu-system-common",
+		// What executes the guest where the processor cannot.
+		"usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so": "qemu-system-common",
 	}
 }
 

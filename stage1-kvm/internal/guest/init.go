@@ -47,11 +47,7 @@ func boot() error {
 
 // tend starts the agent and reaps until it has ended.
 func tend() error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	pid, err := syscall.ForkExec(self, []string{AgentName}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(programFile, []string{AgentName}, &syscall.ProcAttr{
 		Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=linux"}, Files: []uintptr{0, 1, 2},
 	})
 	if err != nil {

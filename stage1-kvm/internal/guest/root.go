@@ -27,6 +27,9 @@ const (
 	PodDir   = "/pod"
 )
 
+// programFile is this program in the machine's root.
+const programFile = "/rkt-guest"
+
 // mount is one file system of the machine.
 type mount struct {
 	source, target, kind string
@@ -76,7 +79,7 @@ func makeRoot() error {
 	if err := do([]mount{{"tmpfs", root, "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=755,size=25%"}}); err != nil {
 		return err
 	}
-	if err := copySelf(root + "/rkt-guest"); err != nil {
+	if err := copySelf(root + programFile); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/proc", "/sys", "/dev"} {
@@ -119,6 +122,10 @@ func fill() error {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
+	}
+	// systemd-nspawn shows a pod that of its host, and needs one.
+	if err := os.WriteFile("/etc/os-release", []byte("ID=rkt\nNAME=rkt\n"), 0o644); err != nil {
+		return err
 	}
 	for link, target := range map[string]string{
 		"/var/run": "/run", "/dev/fd": "/proc/self/fd",

@@ -71,11 +71,7 @@ func (s *server) network(p agent.Pod) error {
 	if err := os.WriteFile(answerFile, p.Answer, 0o644); err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return bind(self, filepath.Join(PodDir, poddir.Stage1Rootfs, call.Program))
+	return bind(programFile, filepath.Join(PodDir, poddir.Stage1Rootfs, call.Program))
 }
 
 // StandIn answers the supervisor of stage1-coreos in place of its networking

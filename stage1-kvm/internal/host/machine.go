@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -54,7 +55,11 @@ func (p *pod) startMachine(call hypervisor.Machine) (*machine, error) {
 	}
 	defer closeAll(theirs)
 	m := &machine{done: make(chan struct{}), console: &tail{}, agent: ours}
-	m.daemon = virtiofsd(p.tree(), listener, m.console)
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	m.daemon = virtiofsd(p.tree(), filepath.Join(dir, shareDir), listener, m.console)
 	files := []*os.File{share, theirs}
 	call.ShareFD, call.AgentFD = firstFD, firstFD+1
 	call.ShareTag, call.AgentPort = guest.ShareTag, guest.PortName
@@ -63,12 +68,22 @@ func (p *pod) startMachine(call hypervisor.Machine) (*machine, error) {
 		files = append(files, c.tap)
 	}
 	m.qemu = p.qemu(call, files, m.console)
+	ns, err := os.Open("/proc/thread-self/ns/mnt")
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(ns)
+	cwd, err := os.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(cwd)
 	started := make(chan error)
 	go func() {
 		// Not unlocked: both end with this thread (prctl(2), PR_SET_PDEATHSIG),
 		// and it is in the pod's cgroup.
 		runtime.LockOSThread()
-		err := p.startBoth(m)
+		err := p.startBoth(m, ns, cwd)
 		started <- err
 		if err != nil {
 			return
@@ -100,7 +115,18 @@ func (p *pod) tree() string {
 	return poddir.Stage1Rootfs
 }
 
-func (p *pod) startBoth(m *machine) error {
+// startBoth starts both from a thread that is in the pod's mount namespace, which
+// is that of the main thread, ns, only.
+func (p *pod) startBoth(m *machine, ns, cwd *os.File) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("start the virtual machine: %w", err)
+	}
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("start the virtual machine: mount namespace: %w", err)
+	}
+	if err := unix.Fchdir(int(cwd.Fd())); err != nil {
+		return fmt.Errorf("start the virtual machine: %w", err)
+	}
 	if err := p.joinCgroup(m.qemu, m.daemon); err != nil {
 		return err
 	}
@@ -133,8 +159,8 @@ func (p *pod) joinCgroup(cmds ...*exec.Cmd) error {
 
 // virtiofsd confines itself; it has to begin as root, which owns what the apps
 // may own.
-func virtiofsd(tree string, listener *os.File, messages io.Writer) *exec.Cmd {
-	argv := hypervisor.VirtiofsdArgv(tree, firstFD, shareDir)
+func virtiofsd(tree, source string, listener *os.File, messages io.Writer) *exec.Cmd {
+	argv := hypervisor.VirtiofsdArgv(tree, firstFD, source)
 	cmd := exec.Command(argv[0]) //nolint:gosec // of stage1
 	cmd.Args, cmd.Env = argv, []string{}
 	cmd.ExtraFiles = []*os.File{listener}
@@ -148,7 +174,7 @@ func virtiofsd(tree string, listener *os.File, messages io.Writer) *exec.Cmd {
 func (p *pod) qemu(call hypervisor.Machine, files []*os.File, console io.Writer) *exec.Cmd {
 	argv := call.Argv()
 	cmd := exec.Command(argv[0]) //nolint:gosec // of stage1
-	cmd.Args, cmd.Env, cmd.Dir = argv, []string{}, "/"
+	cmd.Args, cmd.Env, cmd.Dir = argv, hypervisor.Env(""), "/"
 	cmd.ExtraFiles = files
 	cmd.Stdout, cmd.Stderr = console, console
 	if call.Debug {

@@ -76,7 +76,7 @@ func Probe(tree string) string {
 	m := Machine{Accel: KVM, Size: Size{1, 128}, Append: ProbeArg, ShareFD: -1, AgentFD: -1}
 	argv := m.ArgvBelow(tree)
 	cmd := exec.CommandContext(ctx, argv[0]) //nolint:gosec // of stage1
-	cmd.Args, cmd.Env = argv, []string{}
+	cmd.Args, cmd.Env = argv, Env(tree)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWIPC}
 	out, err := cmd.CombinedOutput()
 	switch {

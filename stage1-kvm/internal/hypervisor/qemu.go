@@ -14,6 +14,7 @@ const (
 	LibraryPath = "/usr/lib"
 	Qemu        = "/usr/bin/qemu-system-x86_64"
 	QemuData    = "/usr/share/qemu"
+	QemuModules = "/usr/lib/x86_64-linux-gnu/qemu"
 	Virtiofsd   = "/usr/lib/qemu/virtiofsd"
 	Kernel      = "/usr/lib/rkt/kvm/vmlinux"
 	Initramfs   = "/usr/lib/rkt/kvm/initramfs"
@@ -51,6 +52,9 @@ type Card struct {
 
 // Argv is the argument list, for a root that is the tree of stage1.
 func (m Machine) Argv() []string { return m.ArgvBelow("") }
+
+// Env is the environment of qemu below a root.
+func Env(root string) []string { return []string{"QEMU_MODULE_DIR=" + root + QemuModules} }
 
 // ArgvBelow is the argument list where the tree of stage1 is at a path.
 func (m Machine) ArgvBelow(tree string) []string {
@@ -117,7 +121,7 @@ func (m Machine) commandLine() string {
 }
 
 // VirtiofsdArgv is how virtiofsd is called, below the root of a stage1 tree: it
-// shares the directory source with the one who is connected to the listening
+// shares the directory source, an absolute path, with the one who is connected to the listening
 // socket fd. It confines itself: namespaces of its own, the directory as its
 // root, a filter, and the capabilities that files of others need. Without
 // CAP_MKNOD the guest's root makes no devices.
@@ -125,7 +129,7 @@ func VirtiofsdArgv(root string, fd int, source string) []string {
 	return []string{
 		root + Loader, "--library-path", root + LibraryPath, root + Virtiofsd,
 		"-f", "--fd=" + strconv.Itoa(fd),
-		"-o", "source=" + source,
+		"-o", "source=" + strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(source),
 		"-o", "cache=auto", "-o", "sandbox=namespace", "-o", "xattr", "-o", "modcaps=-mknod", "-o", "log_level=err",
 	}
 }
