@@ -22,6 +22,9 @@ STAGE1     := $(BUILD)/stage1
 # What mkstage1 gets for every flavor; fly takes none of it.
 IMAGE      := -net $(STAGE1)/net -plugins $(STAGE1)/plugins -files dist/stage1
 FLAVORS    := coreos host fly
+# qemu and its daemon for the guests of stage1-kvm; their kernel is only unpacked.
+DEPS_KVM   := qemu-system-x86 qemu-system-common seabios
+KERNEL      = $(CACHE)/kernel-$(shell apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/ *Depends: linux-image-//p' | head -n 1).deb
 EMBED      := cmd/rkt/internal/embedded
 EMBEDDED   := coreos fly
 STAGE1DIR  ?= /usr/lib/rkt/stage1-images
@@ -33,7 +36,7 @@ export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
 export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
-.PHONY: help build stage1 failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run install reproducible clean
+.PHONY: help build stage1 stage1-kvm failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run install reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -54,6 +57,12 @@ stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the sa
 	@for f in $(FLAVORS); do p=stage1; [ $$f != fly ] || p=stage1-fly; \
 	  (set -x; $(BUILD)/tools/mkstage1 -flavor $$f -version $(VERSION) -program $(STAGE1)/$$p $(IMAGE) -out $(STAGE1)/stage1-$$f.aci) || exit 1; done
 	@for f in $(EMBEDDED); do cp $(STAGE1)/stage1-$$f.aci $(STAGE1)/stage1-$$f.id $(EMBED)/ || exit 1; done
+
+stage1-kvm: stage1 deps-kvm ## build/stage1/stage1-kvm.aci, pods in virtual machines; amd64 only
+	$(GOBUILD) -o $(STAGE1)/stage1-kvm ./stage1-kvm
+	@[ -f "$(KERNEL)" ] || { d=$$(mktemp -d) && p=$$(basename "$(KERNEL)" .deb) && echo "stage1-kvm: downloading linux-image-$${p#kernel-}" && \
+	  (cd $$d && apt-get download -qq linux-image-$${p#kernel-}) && mkdir -p $(CACHE) && mv $$d/*.deb "$(KERNEL)" && rmdir $$d; }
+	$(BUILD)/tools/mkstage1 -flavor kvm -version $(VERSION) -program $(STAGE1)/stage1 -kvm $(STAGE1)/stage1-kvm -kernel "$(KERNEL)" $(IMAGE) -out $(STAGE1)/stage1-kvm.aci
 
 failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step of rkt and of the stage1-coreos inside it
 	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/stage1 ./stage1
@@ -119,6 +128,8 @@ apt = @m=$(call missing,$(1)); if [ -z "$$m" ]; then echo "$@: nothing is missin
 deps: ## Debian packages that stage1-coreos is made of; installs only what is missing; root
 	@for p in go git make; do command -v $$p >/dev/null || { echo "deps: install $$p first" >&2; exit 1; }; done
 	$(call apt,$(DEPS_BUILD))
+deps-kvm: ## Debian packages that stage1-kvm is made of; installs only what is missing; root
+	$(call apt,$(DEPS_BUILD) $(DEPS_KVM))
 deps-test: ## Debian packages the tests need; installs only what is missing; root
 	$(call apt,$(DEPS))
 	@command -v docker-registry >/dev/null || [ -x $(CACHE)/docker-registry/usr/bin/docker-registry ] || { \
@@ -130,12 +141,13 @@ deps-guest: ## Debian packages of the virtual machines; root
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 
-install: build ## rkt, with its stage1 images inside, actool, acbuild and docker2aci into DESTDIR/PREFIX; stage1-host into DESTDIR/STAGE1DIR
+install: build ## rkt, with its stage1 images inside, actool, acbuild and docker2aci into DESTDIR/PREFIX; stage1-host and, if it was made, stage1-kvm into DESTDIR/STAGE1DIR
 	install -D -m 0755 $(BUILD)/bin/rkt $(DESTDIR)$(PREFIX)/bin/rkt
 	install -D -m 0755 $(BUILD)/bin/actool $(DESTDIR)$(PREFIX)/bin/actool
 	install -D -m 0755 $(BUILD)/bin/acbuild $(DESTDIR)$(PREFIX)/bin/acbuild
 	install -D -m 0755 $(BUILD)/bin/docker2aci $(DESTDIR)$(PREFIX)/bin/docker2aci
 	install -D -m 0644 $(STAGE1)/stage1-host.aci $(DESTDIR)$(STAGE1DIR)/stage1-host.aci
+	[ ! -f $(STAGE1)/stage1-kvm.aci ] || install -D -m 0644 $(STAGE1)/stage1-kvm.aci $(DESTDIR)$(STAGE1DIR)/stage1-kvm.aci
 
 reproducible: ## build twice, in different places with empty caches, and compare
 	d=$$(mktemp -d) && trap 'chmod -R u+w '$$d'; rm -rf '$$d EXIT && for i in one two/deeper; do mkdir -p $$d/$$i && git ls-files -co --exclude-standard | tar -cT- | tar -xC $$d/$$i && \

@@ -50,11 +50,10 @@ func NewHost(rw io.ReadWriter) *Host {
 	}
 }
 
-// Hello is closed when the guest has said that it runs, Ready when it has done
-// what Setup asks.
+// Hello is closed when the guest has said that it runs.
 func (h *Host) Hello() <-chan struct{} { return h.hello }
 
-// Ready: see Hello.
+// Ready is closed when the guest has done what Setup asks.
 func (h *Host) Ready() <-chan struct{} { return h.ready }
 
 // Serve handles what the guest says until it ends or errs. Every session has

@@ -60,7 +60,7 @@ type Command struct {
 	Cols uint16 `json:"cols,omitempty"`
 }
 
-// LeaderArg: see Command.
+// LeaderArg in an argument or a variable of a Command is replaced by the guest.
 const LeaderArg = "@leader@"
 
 // Result is how a program has ended.

@@ -17,11 +17,12 @@ import (
 const (
 	// ShareTag is the virtiofs share with everything that the pod has of the host.
 	ShareTag = "pod"
-	// Below it: the tree of stage1, the host's volumes by number, and where empty
-	// volumes are made.
-	ShareStage1  = "stage1"
+	// ShareStage1 has the tree of stage1 in it.
+	ShareStage1 = "stage1"
+	// ShareVolumes has the host's volumes, by number.
 	ShareVolumes = "volumes"
-	ShareEmpty   = "empty"
+	// ShareEmpty is where empty volumes are made.
+	ShareEmpty = "empty"
 	// ShareDir is where it is mounted, PodDir the pod directory of the guest.
 	ShareDir = "/share"
 	PodDir   = "/pod"

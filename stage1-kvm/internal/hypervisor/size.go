@@ -48,7 +48,7 @@ func cores(p *isolator.Plan) int64 {
 		return 0
 	}
 	const milli = 1000
-	return int64(p.CPU.Limit/milli) + min(1, int64(p.CPU.Limit%milli))
+	return p.CPU.Limit/milli + min(1, p.CPU.Limit%milli)
 }
 
 func megabytes(p *isolator.Plan) int64 {
@@ -56,5 +56,5 @@ func megabytes(p *isolator.Plan) int64 {
 		return 0
 	}
 	const most = 1 << 24 // 16 TiB: a sum that cannot run over
-	return min(int64(p.Memory.Limit/mib), most)
+	return min(p.Memory.Limit/mib, most)
 }
