@@ -36,7 +36,7 @@ export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
 export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
-.PHONY: help build stage1 stage1-kvm failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run install reproducible clean
+.PHONY: help build stage1 stage1-kvm failpoint tools test functional torture guest kvm check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run install reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -91,6 +91,9 @@ torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTUR
 guest: build deps-guest $(SUM) ## pods and networks on hosts with cgroup v2, with v1 and with systemd (Debian 12 and 13), in virtual machines; root; minutes, the first time more
 	$(SUM) run -name guest -- -tags guest -count 1 -timeout 60m ./tests/guest/
 
+kvm: build stage1-kvm $(SUM) ## pods in virtual machines, a short set; root; minutes where /dev/kvm cannot be used
+	$(SUM) run -name kvm -- -tags kvm -count 1 -timeout 60m ./tests/kvm/
+
 check: ## everything CI runs; root
 	rm -rf $(BUILD)/test-results
 	$(MAKE) deps deps-test
@@ -106,9 +109,9 @@ fmt-check: tools
 lint: tools ## golangci-lint with the import direction, zero findings
 	$(BUILD)/tools/golangci-lint run --timeout 15m ./...
 vet:
-	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags failpoint ./pkg/failpoint/
+	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags kvm ./tests/kvm/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
-	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
+	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net && GOARCH=arm64 go build -o /dev/null ./stage1-kvm
 
 vuln: tools ## known vulnerabilities, from the offline database at VULNDB
 	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... && $(BUILD)/tools/govulncheck -C networking/plugins -db "file://$(VULNDB)" tool ; else echo "vuln: left out, there is no $(VULNDB)"; fi
