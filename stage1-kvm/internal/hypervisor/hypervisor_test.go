@@ -59,7 +59,7 @@ func TestArgv(t *testing.T) {
 	want := strings.Fields(`/usr/lib/rkt/ld.so --library-path /usr/lib /usr/bin/qemu-system-x86_64 -L /usr/share/qemu
 		-nodefaults -no-user-config -display none -no-reboot
 		-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
-		-machine q35,usb=off,smbus=off,sata=off,vmport=off,memory-backend=mem,accel=tcg -cpu max -smp 2 -m 640M
+		-machine q35,usb=off,smbus=off,sata=off,vmport=off,memory-backend=mem,accel=tcg -cpu Nehalem -smp 2 -m 640M
 		-object memory-backend-memfd,id=mem,share=on,size=640M
 		-kernel /usr/lib/rkt/kvm/vmlinux -initrd /usr/lib/rkt/kvm/initramfs -append @
 		-chardev stdio,id=console,signal=off -serial chardev:console -device virtio-rng-pci
