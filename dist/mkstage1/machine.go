@@ -32,17 +32,18 @@ func machinePrograms() map[string]string {
 	return map[string]string{
 		"usr/bin/qemu-system-x86_64": "qemu-system-x86",
 		"usr/lib/qemu/virtiofsd":     "qemu-system-common",
-		// What executes the guest where the processor cannot.
-		"usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so": "qemu-system-common",
 	}
 }
 
 func machineData() map[string]string {
 	return map[string]string{
-		"usr/share/qemu/bios-256k.bin":     "/usr/share/seabios/bios-256k.bin",
-		"usr/share/qemu/kvmvapic.bin":      "/usr/share/qemu/kvmvapic.bin",
-		"usr/share/qemu/pvh.bin":           "/usr/share/qemu/pvh.bin",
-		"usr/share/qemu/linuxboot_dma.bin": "/usr/share/qemu/linuxboot_dma.bin",
+		// What executes the guest where the processor cannot, a part of qemu that
+		// needs no library of its own.
+		"usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so": "/usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so",
+		"usr/share/qemu/bios-256k.bin":                      "/usr/share/seabios/bios-256k.bin",
+		"usr/share/qemu/kvmvapic.bin":                       "/usr/share/qemu/kvmvapic.bin",
+		"usr/share/qemu/pvh.bin":                            "/usr/share/qemu/pvh.bin",
+		"usr/share/qemu/linuxboot_dma.bin":                  "/usr/share/qemu/linuxboot_dma.bin",
 	}
 }
 
@@ -57,7 +58,7 @@ func (m machine) files() (programs, data map[string]string, err error) {
 	}
 	for name, file := range machineData() {
 		if data[name], err = filepath.EvalSymlinks(file); err != nil {
-			return nil, nil, fmt.Errorf("%w: install the Debian packages qemu-system-x86 and seabios (make deps-kvm does)", err)
+			return nil, nil, fmt.Errorf("%w: install the Debian packages qemu-system-x86, qemu-system-common and seabios (make deps-kvm does)", err)
 		}
 	}
 	return programs, data, nil

@@ -91,7 +91,7 @@ func TestRefused(t *testing.T) {
 	for want, args := range map[string][]string{
 		"flavor kvm requires private network configuration (try --net)":                 run("--net=host"),
 		"flavor kvm requires private IPC namespace (try to remove --ipc)":               run("--ipc=parent"),
-		"flavor kvm has no user namespaces: --private-users cannot be used":             run("--private-users"),
+		"flavor kvm has no user namespaces: --private-users cannot be used":             run("--no-overlay", "--private-users"),
 		`volume "d": flavor kvm cannot give a virtual machine /dev/null, which is neit`: run("--net=none", "--volume=d,kind=host,source=/dev/null"),
 		`volume "d": stat /no/such/file: no such file or directory`:                     run("--net=none", "--volume=d,kind=host,source=/no/such/file"),
 	} {
