@@ -23,9 +23,10 @@ const (
 	ShareVolumes = "volumes"
 	// ShareEmpty is where empty volumes are made.
 	ShareEmpty = "empty"
-	// ShareDir is where it is mounted, PodDir the pod directory of the guest.
+	// ShareDir is where the share is mounted.
 	ShareDir = "/share"
-	PodDir   = "/pod"
+	// PodDir is the pod directory of the guest.
+	PodDir = "/pod"
 )
 
 // programFile is this program in the machine's root.

@@ -163,7 +163,7 @@ func TestRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd, files, err := readRequest(c.(*net.UnixConn)) //nolint:errcheck // it is one
+		cmd, files, err := readRequest(c.(*net.UnixConn))
 		if tt.ok != (err == nil) || tt.ok && (cmd.Program != "enter" || len(files) != 3) {
 			t.Errorf("%s: %+v, %v, %v", name, cmd, files, err)
 		}
