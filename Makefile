@@ -27,6 +27,9 @@ STAGE1     := $(BUILD)/stage1
 # What mkstage1 gets for every flavor; fly takes none of it.
 IMAGE      := -net $(STAGE1)/net -plugins $(STAGE1)/plugins -files dist/stage1
 FLAVORS    := coreos host fly
+# qemu and its daemon for the guests of stage1-kvm; their kernel is only unpacked.
+DEPS_KVM   := qemu-system-x86 qemu-system-common seabios
+KERNEL      = $(CACHE)/kernel-$(shell apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/ *Depends: linux-image-//p' | head -n 1).deb
 EMBED      := cmd/rkt/internal/embedded
 EMBEDDED   := coreos fly
 STAGE1DIR  ?= /usr/lib/rkt/stage1-images
@@ -47,7 +50,7 @@ export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
 export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
-.PHONY: help build stage1 failpoint tools test functional torture vm vm-short check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-vm deps-bench run man completions parts install deb tarball packaging reproducible clean
+.PHONY: help build stage1 stage1-kvm failpoint tools test functional torture vm vm-short kvm check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-vm deps-kvm deps-bench run man completions parts install deb tarball packaging reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -68,6 +71,12 @@ stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the sa
 	@for f in $(FLAVORS); do p=stage1; [ $$f != fly ] || p=stage1-fly; \
 	  (set -x; $(BUILD)/tools/mkstage1 -flavor $$f -version $(VERSION) -program $(STAGE1)/$$p $(IMAGE) -out $(STAGE1)/stage1-$$f.aci) || exit 1; done
 	@for f in $(EMBEDDED); do cp $(STAGE1)/stage1-$$f.aci $(STAGE1)/stage1-$$f.id $(EMBED)/ || exit 1; done
+
+stage1-kvm: stage1 deps-kvm ## build/stage1/stage1-kvm.aci, pods in virtual machines; amd64 only
+	$(GOBUILD) -o $(STAGE1)/stage1-kvm ./stage1-kvm
+	@[ -f "$(KERNEL)" ] || { d=$$(mktemp -d) && p=$$(basename "$(KERNEL)" .deb) && echo "stage1-kvm: downloading linux-image-$${p#kernel-}" && \
+	  (cd $$d && apt-get download -qq linux-image-$${p#kernel-}) && mkdir -p $(CACHE) && mv $$d/*.deb "$(KERNEL)" && rmdir $$d; }
+	$(BUILD)/tools/mkstage1 -flavor kvm -version $(VERSION) -program $(STAGE1)/stage1 -kvm $(STAGE1)/stage1-kvm -kernel "$(KERNEL)" $(IMAGE) -out $(STAGE1)/stage1-kvm.aci
 
 failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step of rkt and of the stage1-coreos inside it
 	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/stage1 ./stage1
@@ -99,6 +108,9 @@ vm: build deps-vm $(SUM) ## the checks of hosts and the functional tests of pods
 vm-short: build deps-vm $(SUM) ## pods as services on Debian 12 in a virtual machine; root; minutes
 	$(SUM) run -name vm-short -- -tags vm -count 1 -timeout 30m -run Short ./tests/vm/
 
+kvm: build stage1-kvm $(SUM) ## pods in virtual machines, a short set; root; minutes where /dev/kvm cannot be used
+	$(SUM) run -name kvm -- -tags kvm -count 1 -timeout 60m ./tests/kvm/
+
 check: ## everything CI runs; root
 	rm -rf $(BUILD)/test-results
 	$(MAKE) deps deps-test deps-vm
@@ -114,9 +126,9 @@ fmt-check: tools
 lint: tools ## golangci-lint with the import direction, zero findings
 	$(BUILD)/tools/golangci-lint run --timeout 15m ./...
 vet:
-	go vet ./... && go vet -tags functional ./tests/... && go vet -tags vm ./tests/vm/... && go vet -tags packaging ./tests/packaging/... && go vet -tags failpoint ./pkg/failpoint/
+	go vet ./... && go vet -tags functional ./tests/... && go vet -tags vm ./tests/vm/... && go vet -tags kvm ./tests/kvm/... && go vet -tags packaging ./tests/packaging/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
-	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
+	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net && GOARCH=arm64 go build -o /dev/null ./stage1-kvm
 
 vuln: tools ## known vulnerabilities, from the offline database at VULNDB
 	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... && $(BUILD)/tools/govulncheck -C networking/plugins -db "file://$(VULNDB)" tool ; else echo "vuln: left out, there is no $(VULNDB)"; fi
@@ -136,6 +148,8 @@ apt = @m=$(call missing,$(1)); if [ -z "$$m" ]; then echo "$@: nothing is missin
 deps: ## Debian packages that stage1-coreos is made of; installs only what is missing; root
 	@for p in go git make; do command -v $$p >/dev/null || { echo "deps: install $$p first" >&2; exit 1; }; done
 	$(call apt,$(DEPS_BUILD))
+deps-kvm: ## Debian packages that stage1-kvm is made of; installs only what is missing; root
+	$(call apt,$(DEPS_BUILD) $(DEPS_KVM))
 deps-test: ## Debian packages the tests need; installs only what is missing; root
 	$(call apt,$(DEPS))
 	@command -v docker-registry >/dev/null || [ -x $(CACHE)/docker-registry/usr/bin/docker-registry ] || { \
@@ -167,6 +181,7 @@ install: build man completions parts ## programs, stage1 images, pages, completi
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(STAGE1DIR) $(DESTDIR)$(PREFIX)/share/{man/man1,rkt,doc/rkt} $(DESTDIR)$(SYSTEMD)/systemd/{system,system-preset} $(DESTDIR)$(SYSTEMD)/{sysusers.d,tmpfiles.d}
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin/
 	install -m 0644 $(FLAVORS:%=$(STAGE1)/stage1-%.aci) $(DESTDIR)$(STAGE1DIR)/
+	[ ! -f $(STAGE1)/stage1-kvm.aci ] || install -m 0644 $(STAGE1)/stage1-kvm.aci $(DESTDIR)$(STAGE1DIR)/
 	install -m 0644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -D -m 0644 $(BUILD)/completions/rkt.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rkt
 	install -D -m 0644 $(BUILD)/completions/rkt.zsh $(DESTDIR)$(PREFIX)/share/zsh/$(ZSHFUNCS)/_rkt

@@ -35,6 +35,9 @@ const (
 	busPatience  = 10 * time.Second
 	unitObjects  = "/org/freedesktop/systemd1/unit/"
 	replaceQueue = "replace"
+	// maxLate is how many answers in a row may fail to come within busPatience
+	// where somebody waits without end anyway.
+	maxLate = 30
 )
 
 // Bus speaks with the systemd of a pod, over its private socket.
@@ -450,12 +453,18 @@ func noUnit(err error) error {
 func (b *Bus) Wait(ctx context.Context, unit string, done func(UnitState) bool) (UnitState, error) {
 	const first, last = 50 * time.Millisecond, 30 * time.Second
 	path := unitPath(unit)
+	late := 0
 	for pace := first; ; pace = min(2*pace, last) {
 		next := b.next(path) // before asking: what changes meanwhile is not missed
 		u, err := b.Unit(ctx, unit)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && late < maxLate {
+			late++ // the pod has no processor time, which is no reason to end it
+			continue
+		}
 		if err != nil || done(u) {
 			return u, err
 		}
+		late = 0
 		select {
 		case <-ctx.Done():
 			return u, ctx.Err()
