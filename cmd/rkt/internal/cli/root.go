@@ -19,6 +19,7 @@ func newRoot(d *Deps) *cobra.Command {
 	}
 	d.Global.bind(root.PersistentFlags())
 	root.AddCommand(
+		newAPIService(d),
 		newApp(d),
 		newAttach(d),
 		newCatManifest(d),
