@@ -97,7 +97,7 @@ func testAPI(t *testing.T, flavor string) {
 
 	info, err := api.GetInfo(ctx, &v1alpha.GetInfoRequest{})
 	if err != nil || info.GetInfo().GetApiVersion() != "1.0.0-alpha" || info.GetInfo().GetGlobalFlags().GetDir() != h.Dir ||
-		info.GetInfo().GetGlobalFlags().GetInsecureFlags() != "none" || info.GetInfo().GetGlobalFlags().GetLocalConfigDir() != h.LocalConfig() {
+		info.GetInfo().GetGlobalFlags().GetInsecureFlags() != "image" || info.GetInfo().GetGlobalFlags().GetLocalConfigDir() != h.LocalConfig() {
 		t.Errorf("GetInfo: %v, %v", info, err)
 	}
 	pods, err := api.ListPods(ctx, &v1alpha.ListPodsRequest{})
@@ -112,7 +112,8 @@ func testAPI(t *testing.T, flavor string) {
 		t.Fatal(err)
 	}
 	began := time.Now().Unix()
-	p := h.StartPod(sh(image, "echo ready; echo second; while [ ! -e /stop ]; do sleep 0.1; done; exit 3")[1:]...)
+	p := h.Start(sh(image, "trap 'exit 0' 15; echo ready; echo second; while :; do sleep 0.1; done")...)
+	p.WaitContains("ready")
 	uuid := h.Pods()[0]
 	run := inspect(ctx, t, api, uuid)
 	comparePod(t, h, run, uuid)
@@ -124,8 +125,12 @@ func testAPI(t *testing.T, flavor string) {
 	if err != nil || len(list.GetPods()) != 1 || list.GetPods()[0].GetManifest() != nil {
 		t.Errorf("by cgroup: %v, %v", list, err)
 	}
-	p.Signal(syscall.SIGKILL)
+	p.Signal(syscall.SIGTERM)
 	p.Wait()
+	code := int32(5)
+	if flavor == "fly" { // nobody is left to record it
+		code = 0
+	}
 	r := h.Run(sh(image, "echo only words; exit 5")...)
 	if r.Status != 5 {
 		t.Fatal(r)
@@ -136,10 +141,10 @@ func testAPI(t *testing.T, flavor string) {
 			continue
 		}
 		pod := inspect(ctx, t, api, id)
-		if pod.GetState() != v1alpha.PodState_POD_STATE_EXITED || pod.GetApps()[0].GetExitCode() != 5 {
+		if pod.GetState() != v1alpha.PodState_POD_STATE_EXITED || pod.GetApps()[0].GetExitCode() != code {
 			t.Errorf("exited: %v", pod)
 		}
-		wantEvents(t, events, id)
+		wantEvents(t, events, id, code)
 		wantLogs(ctx, t, api, flavor, id)
 	}
 	replayEvents(ctx, t, api, began, uuid)
@@ -185,7 +190,7 @@ func comparePod(t *testing.T, h *harness.Host, pod *v1alpha.Pod, uuid string) {
 }
 
 // wantEvents reads until the pod has exited.
-func wantEvents(t *testing.T, stream grpc.ServerStreamingClient[v1alpha.ListenEventsResponse], uuid string) {
+func wantEvents(t *testing.T, stream grpc.ServerStreamingClient[v1alpha.ListenEventsResponse], uuid string, code int32) {
 	t.Helper()
 	var got []string
 	for {
@@ -206,7 +211,7 @@ func wantEvents(t *testing.T, stream grpc.ServerStreamingClient[v1alpha.ListenEv
 			break
 		}
 	}
-	if want := "POD_STARTED|APP_STARTED|APP_EXITED exit-code=5|POD_EXITED"; strings.Join(got, "|") != want {
+	if want := fmt.Sprintf("POD_STARTED|APP_STARTED|APP_EXITED exit-code=%d|POD_EXITED", code); strings.Join(got, "|") != want {
 		t.Errorf("events %q", got)
 	}
 }
@@ -321,7 +326,8 @@ func TestAPIWithoutRights(t *testing.T) {
 	h := harness.NewHostOn(t, data)
 	h.Stage1 = "coreos.com/rkt/stage1-" + flavors[0]
 	image := h.Fetch(harness.Busybox(t, nil))
-	p := h.StartPod(sh(image, "trap 'exit 0' 15; echo ready; while :; do sleep 0.1; done")[1:]...)
+	p := h.Start(sh(image, "trap 'exit 0' 15; echo ready; while :; do sleep 0.1; done")...)
+	p.WaitContains("ready")
 	bin := filepath.Join(top, "rkt")
 	program, err := os.ReadFile(h.Bin)
 	if err == nil {
