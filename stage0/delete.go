@@ -71,8 +71,10 @@ func (d *deleter) delete(ctx context.Context, p *pod.Pod) error {
 // leave lets everybody outside forget the pod: the metadata service and stage1.
 func (d *deleter) leave(ctx context.Context, p *pod.Pod) {
 	if _, err := os.Lstat(filepath.Join(p.Path(), poddir.MDSRegistered)); err == nil {
-		if d.Deregister == nil || d.Deregister(ctx, p) != nil {
+		if d.Deregister == nil {
 			d.say("warning: could not unregister pod with metadata service")
+		} else if err := d.Deregister(ctx, p); err != nil {
+			d.say("warning: could not unregister pod with metadata service: %v", err)
 		}
 	}
 	d.stage1GC(ctx, p)

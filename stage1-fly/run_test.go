@@ -244,7 +244,7 @@ func TestIgnored(t *testing.T) {
 		Net: "none", LocalConfig: "/etc/rkt", Interactive: true, DisableCapabilities: true, DisablePaths: true, DisableSeccomp: true,
 		MDSToken: strings.Repeat("0", 32), Hostname: "h",
 	})
-	want := "Warning: -mds-token not supported; ignoring\nWarning: -hostname not supported; ignoring\n"
+	want := "Warning: -hostname not supported; ignoring\n"
 	if r.status != 0 || r.stdout != want || !strings.Contains(r.stderr, "warning: resource/block-iops isolator set") {
 		t.Errorf("%+v", r)
 	}

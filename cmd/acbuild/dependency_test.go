@@ -130,3 +130,49 @@ func TestRunDependencies(t *testing.T) {
 		t.Error("the store of begin was left")
 	}
 }
+
+// squash puts the dependencies into the image, without what a command has
+// removed; with --store the images are rkt's.
+func TestSquash(t *testing.T) {
+	testenv.NeedsOverlay(t)
+	l := newLab(t)
+	dir, store := t.TempDir(), t.TempDir()
+	l.makeBase(dir, "one", map[string]string{"etc/one": "1", "etc/both": "from one", "etc/gone": "x"})
+	t.Setenv("HTTPS_PROXY", serveImages(t, dir))
+	l.must("set-name", "images.test/app")
+	flags := []string{"--insecure", "--insecure-options=image", "--store=" + store}
+	if status, _, errs := l.run(append([]string{"squash"}, flags...)...); status != 1 || errs != "squash: the image has no dependencies\n" {
+		t.Errorf("%d %s", status, errs)
+	}
+	l.must("dep", "add", "images.test/one")
+	l.must(append(append([]string{"run", "--engine=chroot"}, flags...), "--", "sh", "-c", "rm /etc/gone; echo new >/etc/both")...)
+	if _, err := os.Stat(filepath.Join(l.dir, ".acbuild/depstore")); err == nil {
+		t.Error("the build has a store of its own")
+	}
+	// The image is in the store by now.
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+	l.must(append([]string{"squash"}, flags...)...)
+	for name, want := range map[string]string{"etc/one": "1", "etc/both": "new\n"} {
+		if data, err := os.ReadFile(l.rootfs(name)); err != nil || string(data) != want {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+	if _, err := os.Lstat(l.rootfs("etc/gone")); err == nil {
+		t.Error("what was removed is there again")
+	}
+	if out := l.must("cat-manifest"); strings.Contains(out, "dependencies") || !strings.Contains(out, "acbuild squash") {
+		t.Error(out)
+	}
+	status, _, errs := l.run("write", "app.aci")
+	if status != 0 || strings.Contains(errs, "was removed by run") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+	l.sameTree(l.tree())
+	if status, _, errs := l.run("run", "--store=/nonexistent/store", "--engine=chroot", "ls"); status != 0 {
+		t.Errorf("a store is opened for an image without dependencies: %s", errs)
+	}
+	l.must("dep", "add", "images.test/one")
+	if status, _, errs := l.run("run", "--store=/nonexistent/store", "--engine=chroot", "ls"); status != 1 || !strings.Contains(errs, "is no data directory of rkt") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}

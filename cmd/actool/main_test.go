@@ -3,49 +3,19 @@
 package main
 
 import (
-	"errors"
-	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rkt/rkt/v2/cmd/internal/scripttest"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"actool": main})
 }
 
-// TestScript runs testdata/script/*.txtar, one behaviour a file. With
-// UPDATE_SCRIPTS=1 the golden files of failing comparisons are rewritten.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                "testdata/script",
-		UpdateScripts:      os.Getenv("UPDATE_SCRIPTS") != "",
-		RequireUniqueNames: true,
-		Setup:              serveDiscovery,
-		Cmds:               map[string]func(*testscript.TestScript, bool, []string){"status": status},
-	})
-}
-
-// status is the script command "status N PROGRAM ARGS...": the program exits
-// with N.
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N PROGRAM ARGS...")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		got = exit.ExitCode()
-	case err != nil:
-		ts.Fatalf("%v", err)
-	}
-	if got != want {
-		ts.Fatalf("exit status %d, not %d", got, want)
-	}
+	p := scripttest.Params()
+	p.Setup = serveDiscovery
+	testscript.Run(t, p)
 }

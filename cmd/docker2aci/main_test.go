@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rkt/rkt/v2/cmd/internal/fetchstore"
+	"github.com/rkt/rkt/v2/cmd/internal/scripttest"
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/fetch"
 	"github.com/rkt/rkt/v2/store/imagestore"
@@ -38,35 +38,10 @@ func TestMain(m *testing.M) {
 // registry of its own, $REGISTRY, with the image redis:7, and the archives saved.tar,
 // two.tar, oci.tar, draft.tar and old.tar of it.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                "testdata/script",
-		UpdateScripts:      os.Getenv("UPDATE_SCRIPTS") != "",
-		RequireUniqueNames: true,
-		Setup:              setup,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "same-as-rkt": sameAsRkt, "aci": showACI, "same-tree": sameTree,
-		},
-	})
-}
-
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N PROGRAM ARGS...")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	err = ts.Exec(args[1], args[2:]...)
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		got = exit.ExitCode()
-	case err != nil:
-		ts.Fatalf("%v", err)
-	}
-	if got != want {
-		ts.Fatalf("exit status %d, not %d", got, want)
-	}
+	p := scripttest.Params()
+	p.Setup = setup
+	p.Cmds["same-as-rkt"], p.Cmds["aci"], p.Cmds["same-tree"] = sameAsRkt, showACI, sameTree
+	testscript.Run(t, p)
 }
 
 // sameAsRkt is "same-as-rkt FILE.aci IMAGE": the file has the image ID that

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -103,20 +102,7 @@ func open(r *bufio.Reader, kind Type) (io.ReadCloser, error) {
 // NewWriter compresses to w. Equal content gives equal bytes: headers have no
 // name and no time. Only None, Gzip and Zstd can be written. Closing the result
 // does not close w.
-func NewWriter(w io.Writer, kind Type) (io.WriteCloser, error) {
-	switch kind {
-	case None:
-		return nopWriteCloser{w}, nil
-	case Gzip:
-		z := gzip.NewWriter(w)
-		// The zero time would be written as seconds before the year 1.
-		z.ModTime = time.Unix(0, 0)
-		return z, nil
-	case Zstd:
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
-	}
-	return nil, fmt.Errorf("cannot write compression %q", string(kind))
-}
+func NewWriter(w io.Writer, kind Type) (io.WriteCloser, error) { return Spec{Type: kind}.NewWriter(w) }
 
 type nopWriteCloser struct{ io.Writer }
 

@@ -56,6 +56,9 @@ const (
 	Docker Format = "docker-archive"
 )
 
+// layoutText is the file oci-layout.
+const layoutText = `{"imageLayoutVersion":"1.0.0"}`
+
 // Write writes an archive. What was written is worth nothing if it fails.
 func Write(w io.Writer, i *Image, f Format) error {
 	a := &archive{w: tar.NewWriter(w), dirs: map[string]bool{}}
@@ -63,7 +66,7 @@ func Write(w io.Writer, i *Image, f Format) error {
 	if err != nil {
 		return err
 	}
-	if err := a.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+	if err := a.file("oci-layout", []byte(layoutText)); err != nil {
 		return err
 	}
 	if err := a.file("index.json", index); err != nil {

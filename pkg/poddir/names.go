@@ -45,6 +45,7 @@ const (
 	PrivateUsersPrepared = "private-users-prepared"
 	Overlay              = "overlay"
 	MDSRegistered        = "mds-registered"
+	MDSToken             = "mds-token" // what the metadata service knows the pod by; root only
 	RuntimeConfig        = "runtime-config"
 	Flavor               = "flavor"
 	NetNS                = "netns"

@@ -5,6 +5,7 @@
 package ace
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -323,8 +324,45 @@ func TestRefused(t *testing.T) {
 			res := r.h.Run("run", r.stage1, "--net=none", "--pod-manifest="+r.podManifest(apps, nil))
 			r.check("refused."+name, unless(res.Status == 254, "%s", res))
 		}
-		r.check("metadata.service", "AC_METADATA_URL leads nowhere")
 	})
+}
+
+// TestMetadata: what the metadata service answers an app of a registered pod.
+func TestMetadata(t *testing.T) {
+	eachFlavor(t, func(r *run) {
+		harness.LockMetadata(r)
+		r.h = harness.NewLab(r).Host
+		r.h.Env = []string{"AC_METADATA_URL=http://192.0.2.1/forged"}
+		svc := r.h.StartMetadata("--listen-port=0")
+		image := r.annotatedImage()
+		a := app(expect.Isolated, image, map[string]any{"exec": []string{expect.Program, expect.RoleMetadata}})
+		a["annotations"] = []pair{{"both", "pod"}, {"added", "pod"}}
+		file := r.podManifest([]map[string]any{a}, nil)
+		edit(r, file, func(m map[string]any) { m["annotations"] = []pair{{"example.com/of/pod", "pod ☃"}} })
+		res := r.h.Run("run", r.stage1, "--mds-register", "--pod-manifest="+file)
+		r.report(r.names(expect.RoleMetadata), harness.AppOutput(res.Stdout, expect.Isolated))
+		if r.Failed() {
+			r.Logf("%s\nthe service: %s", res, svc.Errors())
+		}
+	})
+}
+
+// edit changes a JSON document in a file.
+func edit(t testing.TB, file string, change func(map[string]any)) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	change(m)
+	if data, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, file, string(data))
 }
 
 // TestExitStatus: what rkt run returns and what is kept of each app.

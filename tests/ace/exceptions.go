@@ -17,7 +17,6 @@ type deviation struct {
 // deviations are all exceptions there are (docs/stage1-differences.md).
 func deviations() []deviation {
 	const (
-		all      = "*"
 		fly      = "fly"
 		one      = "a pod has one app, so there is no sidekick"
 		nobody   = "post-stop is refused: nobody is left to run it"
@@ -27,7 +26,6 @@ func deviations() []deviation {
 		caller   = "the app is the caller's process, with its streams and in its session"
 	)
 	return []deviation{
-		{all, "metadata.*", "there is no metadata service in this version; AC_METADATA_URL stays unset and --mds-register says so"},
 		{fly, "sidekick.*", one},
 		{fly, "main.pod.*", one},
 		{fly, "post-stop.*", nobody},

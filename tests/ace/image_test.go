@@ -157,6 +157,18 @@ func (r *run) plainImage() string {
 	return r.image(expect.Isolated, map[string]any{"exec": []string{expect.Program}}, harness.File("etc/of-the-image", 0o644, "of the image\n"))
 }
 
+// annotatedImage is the validator with annotations.
+func (r *run) annotatedImage() string {
+	r.Helper()
+	body, err := os.ReadFile(r.program)
+	if err != nil {
+		r.Fatal(err)
+	}
+	m := harness.Manifest("example.com/ace-annotated", "1", map[string]any{"exec": []string{expect.Program}})
+	m["annotations"] = []pair{{"both", "image"}, {"of-image", "image"}}
+	return r.h.Fetch(harness.ACI(r, m, []harness.Entry{harness.Dir("bin", 0o755), harness.File(expect.Program, 0o755, string(body))}))
+}
+
 // podManifest writes a pod manifest file.
 func (r *run) podManifest(apps []map[string]any, volumes []map[string]any) string {
 	r.Helper()

@@ -31,6 +31,8 @@ type pod struct {
 	streams [3]bool // those that are to be /dev/null
 	noNet   bool    // --net=none
 	docker  bool
+	// metadataURL is where the app finds the metadata service, empty if it does not.
+	metadataURL string
 }
 
 // UnsupportedError says that fly cannot honour a setting.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,6 +22,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/confine"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/inroot"
+	"github.com/rkt/rkt/v2/pkg/mds"
 	"github.com/rkt/rkt/v2/pkg/netns"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/profile"
@@ -44,7 +46,10 @@ func run(argv []string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeRuntimeConfig(r); err != nil {
+	if err := p.findMetadata(r, mds.Default); err != nil {
+		return err
+	}
+	if err := writeRuntimeConfig(r, p.metadataURL); err != nil {
 		return err
 	}
 	root, err := p.assemble(r)
@@ -71,14 +76,25 @@ func run(argv []string) error {
 	return execute(root, prof, prog)
 }
 
-// warnIgnored: lines of the contract, on stdout.
+// warnIgnored: a line of the contract, on stdout.
 func warnIgnored(r entrypoint.Run) {
-	if r.MDSToken != "" {
-		_, _ = os.Stdout.WriteString("Warning: -mds-token not supported; ignoring\n")
-	}
 	if r.Hostname != "" {
 		_, _ = os.Stdout.WriteString("Warning: -hostname not supported; ignoring\n")
 	}
+}
+
+// findMetadata decides where the app finds the metadata service, if the pod is
+// registered there: on the host's loopback, which is the pod's.
+func (p *pod) findMetadata(r entrypoint.Run, files mds.Dir) error {
+	if r.MDSToken == "" || p.noNet {
+		return nil
+	}
+	e, err := files.Endpoint()
+	if err != nil {
+		return fmt.Errorf("find the metadata service: %w", err)
+	}
+	p.metadataURL = e.URL(netip.AddrFrom4([4]byte{127, 0, 0, 1}), r.MDSToken)
+	return nil
 }
 
 // assemble makes the file system of the app.
@@ -134,7 +150,7 @@ func (p *pod) profile(r entrypoint.Run, root *inroot.Root) (*profile.Profile, er
 		return nil, err
 	}
 	env := appenv.Compose(appenv.Runtime{
-		Environment: p.app.Environment, AppName: p.runtime.Name.String(),
+		Environment: p.app.Environment, AppName: p.runtime.Name.String(), MetadataURL: p.metadataURL,
 		User: ids.Account.Name, Home: ids.Account.Home, Shell: ids.Account.Shell,
 	})
 	prof := &profile.Profile{
@@ -304,14 +320,14 @@ func execute(root *inroot.Root, prof *profile.Profile, prog confine.Program) err
 	return err
 }
 
-// writeRuntimeConfig writes the file of that name (spec stage1.md 5). There is
-// no metadata service and no network of the pod's own.
-func writeRuntimeConfig(r entrypoint.Run) error {
+// writeRuntimeConfig writes the file of that name (spec stage1.md 5). There is no
+// network of the pod's own.
+func writeRuntimeConfig(r entrypoint.Run, metadataURL string) error {
 	var insecure, o profile.Object
 	insecure.Bool("DisablePaths", r.DisablePaths)
 	insecure.Bool("DisableCapabilities", r.DisableCapabilities)
 	insecure.Bool("DisableSeccomp", r.DisableSeccomp)
-	o.String("MetadataServiceURL", "")
+	o.String("MetadataServiceURL", metadataURL)
 	o.String("PrivateUsers", r.PrivateUsers)
 	o.String("MDSToken", r.MDSToken)
 	o.String("Hostname", r.Hostname)

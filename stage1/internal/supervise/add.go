@@ -35,10 +35,11 @@ type Running struct {
 
 // runtimeConfig is the part of the file that decides about apps added later.
 type runtimeConfig struct {
-	PrivateUsers    string
-	Hostname        string
-	IPCMode         string
-	InsecureOptions struct{ DisablePaths, DisableCapabilities, DisableSeccomp bool }
+	MetadataServiceURL string
+	PrivateUsers       string
+	Hostname           string
+	IPCMode            string
+	InsecureOptions    struct{ DisablePaths, DisableCapabilities, DisableSeccomp bool }
 }
 
 // OpenRunning opens the pod whose directory is the working directory and whose
@@ -52,7 +53,7 @@ func OpenRunning(call entrypoint.App, leader int) (*Running, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("read %s: %w", poddir.RuntimeConfig, err)
 	}
-	p := &pod{apps: map[string]*app{}, call: entrypoint.Run{
+	p := &pod{apps: map[string]*app{}, metadataURL: c.MetadataServiceURL, call: entrypoint.Run{
 		UUID: call.UUID, PrivateUsers: c.PrivateUsers, Hostname: c.Hostname, IPC: c.IPCMode, Mutable: true,
 		DisablePaths: c.InsecureOptions.DisablePaths, DisableCapabilities: c.InsecureOptions.DisableCapabilities,
 		DisableSeccomp: c.InsecureOptions.DisableSeccomp,

@@ -206,7 +206,7 @@ func (p *pod) writeConfig() error {
 	insecure.Bool("DisablePaths", p.call.DisablePaths)
 	insecure.Bool("DisableCapabilities", p.call.DisableCapabilities)
 	insecure.Bool("DisableSeccomp", p.call.DisableSeccomp)
-	o.String("MetadataServiceURL", p.metadataURL())
+	o.String("MetadataServiceURL", p.metadataURL)
 	o.String("PrivateUsers", p.call.PrivateUsers)
 	o.String("MDSToken", p.call.MDSToken)
 	o.String("Hostname", p.call.Hostname)

@@ -17,6 +17,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/atomicfile"
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
+	"github.com/rkt/rkt/v2/pkg/mds"
 	"github.com/rkt/rkt/v2/pkg/netns"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/podplan"
@@ -186,21 +187,26 @@ func (p *pod) dropNet() {
 	}
 }
 
-// metadataURL is where the pod finds the metadata service, if it is registered
-// there (spec services.md 1.4).
-func (p *pod) metadataURL() string {
-	const port = 18112
+// findMetadata decides where the pod finds the metadata service, if it is
+// registered there (spec services.md 1.4). The networks have been joined.
+func (p *pod) findMetadata(files mds.Dir) error {
 	if p.call.MDSToken == "" {
-		return ""
+		return nil
 	}
 	host := p.net.got.HostIP
 	if p.net.host {
 		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	if !host.IsValid() {
-		return ""
+		say("warning: the pod is registered with the metadata service, but the network it would use has no gateway on the host")
+		return nil
 	}
-	return fmt.Sprintf("http://%s/%s", netip.AddrPortFrom(host, port), p.call.MDSToken)
+	e, err := files.Endpoint()
+	if err != nil {
+		return fmt.Errorf("find the metadata service: %w", err)
+	}
+	p.metadataURL = e.URL(host, p.call.MDSToken)
+	return nil
 }
 
 // enterNet gives the calling thread the pod's network.

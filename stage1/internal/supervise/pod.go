@@ -22,6 +22,7 @@ import (
 	"github.com/rkt/rkt/v2/pkg/entrypoint"
 	"github.com/rkt/rkt/v2/pkg/failpoint"
 	"github.com/rkt/rkt/v2/pkg/idmap"
+	"github.com/rkt/rkt/v2/pkg/mds"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/podplan"
 	"github.com/rkt/rkt/v2/pkg/profile"
@@ -45,9 +46,11 @@ type pod struct {
 	rlimits  []profile.Rlimit
 	cgroup   *cgroup.Pod
 	net      network
-	sockets  activation    // what rkt was started with
-	guard    *inside.Guard // nil in programs that are not the supervisor
-	warm     chan struct{} // closed when the first app is being started
+	// metadataURL is where apps find the metadata service, empty if they do not.
+	metadataURL string
+	sockets     activation    // what rkt was started with
+	guard       *inside.Guard // nil in programs that are not the supervisor
+	warm        chan struct{} // closed when the first app is being started
 }
 
 // users is the user namespace of the pod; the zero value means the host's.
@@ -234,23 +237,28 @@ func (p *pod) prepare() error {
 	if err := p.makeCgroup(); err != nil {
 		return err
 	}
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	steps := []step{
 		{"userspace", p.showHost},
 		{"names", p.writeNames},
 		{"trees", p.assembleTrees},
+	}
+	if err := p.eachStep(steps); err != nil {
+		return err
+	}
+	if p.call.MDSToken != "" { // the environment of the apps has to name an address of the network
+		if err := p.joinNet(); err != nil {
+			return err
+		}
+		if err := p.findMetadata(mds.Default); err != nil {
+			return err
+		}
+	}
+	steps = []step{
 		{"profiles", p.writeProfiles},
 		{"units", p.writeUnits},
 	}
-	for _, s := range steps {
-		if err := p.asPodRoot(s.do); err != nil {
-			return err
-		}
-		if err := failpoint.Hit("stage1." + s.name); err != nil {
-			return err
-		}
+	if err := p.eachStep(steps); err != nil {
+		return err
 	}
 	if err := p.limit(); err != nil {
 		return err
@@ -271,6 +279,24 @@ func (p *pod) prepare() error {
 		return err
 	}
 	return failpoint.Hit("stage1.prepared")
+}
+
+// step is a part of preparing the pod that is done as its root.
+type step struct {
+	name string
+	do   func() error
+}
+
+func (p *pod) eachStep(steps []step) error {
+	for _, s := range steps {
+		if err := p.asPodRoot(s.do); err != nil {
+			return err
+		}
+		if err := failpoint.Hit("stage1." + s.name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *pod) appRoot(name string) string {

@@ -146,7 +146,7 @@ func (p *pod) resolve(a *podplan.App, dir string) (*profile.Profile, error) {
 		return nil, err
 	}
 	env := appenv.Compose(appenv.Runtime{
-		Environment: a.App.Environment, AppName: a.Name.String(),
+		Environment: a.App.Environment, AppName: a.Name.String(), MetadataURL: p.metadataURL,
 		User: ids.Account.Name, Home: ids.Account.Home, Shell: ids.Account.Shell,
 	})
 	if term := os.Getenv("TERM"); a.HasTTY() && term != "" {

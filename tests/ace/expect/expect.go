@@ -24,6 +24,7 @@ const (
 	RoleReadOnly  = "read-only-root"
 	RoleCleanCopy = "clean-copy"
 	RoleEnter     = "enter"
+	RoleMetadata  = "metadata"
 	RoleExit      = "exit"   // with a status
 	RoleSignal    = "signal" // by a signal
 	RoleWait      = "wait"   // says ready and lets itself be stopped

@@ -139,6 +139,7 @@ func throttled() error {
 // rolesOfOwn are the checks of pods that main and sidekick cannot be.
 func rolesOfOwn() map[string][]check {
 	return map[string][]check{
+		expect.RoleMetadata: metadataChecks(),
 		expect.RoleReadOnly: {
 			{"root", func() error { return notWritable("/") }},
 			{"directory-of-the-image", func() error { return notWritable("/etc") }},

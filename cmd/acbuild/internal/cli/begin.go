@@ -303,7 +303,12 @@ func (b *build) fillFromImage(ctx context.Context, c *call, o beginOptions, imag
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close(), imagestore.RemoveTree(dir)) }()
+	defer func() {
+		err = errors.Join(err, s.close())
+		if o.fetch.store == "" {
+			err = errors.Join(err, imagestore.RemoveTree(dir))
+		}
+	}()
 	c.debugf("fetching %s", image)
 	id, err := s.fetcher.Fetch(ctx, image, fetch.ImageOptions{NoDeps: true, Trusted: local})
 	if err != nil {
@@ -312,7 +317,13 @@ func (b *build) fillFromImage(ctx context.Context, c *call, o beginOptions, imag
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(s.images.WriteACI(ctx, id, w)) }()
 	m, err = c.unpackACI(ctx, r, rootfs)
-	return m, errors.Join(err, r.Close())
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	if o.mode == modeOCI {
+		err = b.keepLayers(ctx, s.images, id, rootfs)
+	}
+	return m, err
 }
 
 // ctxReader ends with the error of its context.

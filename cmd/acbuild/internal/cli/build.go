@@ -104,12 +104,29 @@ func (b *build) recover(c *call) error {
 	if err := unmountStale(b.path(targetDir)); err != nil {
 		return err
 	}
-	if err := imagestore.RemoveTree(b.path(stagingDir)); err != nil {
+	// Not a whole tree at target: what is mounted there and may not be unmounted is not ours.
+	if err := os.Remove(b.path(targetDir)); err != nil && !errors.Is(err, fs.ErrNotExist) &&
+		!errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	if err := b.removeDrafts(); err != nil {
+		return err
+	}
+	if err := errors.Join(b.removeUnlisted(), b.removeOutput()); err != nil {
 		return err
 	}
 	n, err := b.removeScratch()
 	if n > 0 {
 		c.debugf("removed %d files that an interrupted run had left in the image", n)
+	}
+	return err
+}
+
+// removeDrafts removes what no command needs that has ended.
+func (b *build) removeDrafts() error {
+	var err error
+	for _, name := range []string{stagingDir, workDir, imageDraft} {
+		err = errors.Join(err, imagestore.RemoveTree(b.path(name)))
 	}
 	return err
 }
@@ -175,7 +192,7 @@ func (b *build) oci() (bool, error) {
 
 // discard removes the build, whose lock is held.
 func (b *build) discard() error {
-	if err := unmountStale(b.path(targetDir)); err != nil {
+	if err := errors.Join(unmountStale(b.path(targetDir)), b.removeOutput()); err != nil {
 		return err
 	}
 	return imagestore.RemoveTree(b.dir)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rkt/rkt/v2/cmd/internal/argv"
 	"github.com/rkt/rkt/v2/pkg/hint"
 )
 
@@ -121,7 +122,7 @@ func (d *Deps) dispatch(ctx context.Context, cmd command, words, args []string) 
 	if cmd.sub == nil {
 		return d.runLeaf(ctx, cmd, words, args)
 	}
-	fs := newFlagSet(cmd.name)
+	fs := argv.NewFlagSet(cmd.name)
 	d.global.bind(fs)
 	if err := fs.Parse(args); err != nil {
 		return d.usageFault(words, err)
@@ -169,12 +170,12 @@ func find(list []command, word string) (command, error) {
 }
 
 func (d *Deps) runLeaf(ctx context.Context, cmd command, words, args []string) int {
-	fs := newFlagSet(cmd.name)
+	fs := argv.NewFlagSet(cmd.name)
 	d.global.bind(fs)
 	if cmd.flags != nil {
 		cmd.flags(fs)
 	}
-	args, dash, err := parseInterspersed(fs, args)
+	args, dash, err := argv.Parse(fs, args)
 	if err != nil {
 		return d.usageFault(words, err)
 	}
@@ -271,57 +272,4 @@ func (d *Deps) debugf(format string, args ...any) {
 func (d *Deps) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(d.Stdout, format, args...)
 	return err
-}
-
-func newFlagSet(name string) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	return fs
-}
-
-// parseInterspersed parses flags before, between and behind the arguments, up
-// to "--". dash is how many arguments stand before that, -1 without it.
-func parseInterspersed(fs *flag.FlagSet, args []string) (positional []string, dash int, err error) {
-	for {
-		if err := fs.Parse(args); err != nil {
-			return nil, -1, err
-		}
-		rest := fs.Args()
-		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" && !isValue(fs, args[:parsed]) {
-			return append(positional, rest...), len(positional), nil
-		}
-		if len(rest) == 0 {
-			return positional, -1, nil
-		}
-		positional = append(positional, rest[0])
-		args = rest[1:]
-	}
-}
-
-// isValue tells whether the last of the parsed words is the value of the flag
-// before it.
-func isValue(fs *flag.FlagSet, parsed []string) bool {
-	if len(parsed) < 2 {
-		return false
-	}
-	again := newFlagSet("")
-	fs.VisitAll(func(f *flag.Flag) {
-		b, ok := f.Value.(interface{ IsBoolFlag() bool })
-		if ok && b.IsBoolFlag() {
-			again.Bool(f.Name, false, "")
-			return
-		}
-		again.String(f.Name, "", "")
-	})
-	return again.Parse(parsed[:len(parsed)-1]) != nil
-}
-
-// words is a flag that may be given several times.
-type words []string
-
-func (w *words) String() string { return strings.Join(*w, ",") }
-
-func (w *words) Set(s string) error {
-	*w = append(*w, s)
-	return nil
 }

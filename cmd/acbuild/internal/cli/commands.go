@@ -16,6 +16,7 @@ func commands() []command {
 		group("dependency", "Images below this one", nil,
 			onlyAppc(newAddDependency()),
 			onlyAppc(remove("NAME", "Remove a dependency", removeDependency))),
+		newDockerfile(),
 		newEnd(),
 		group("environment", "Variables of the app", nil,
 			add("NAME VALUE", "Add or replace a variable", addEnvironment),
@@ -45,6 +46,7 @@ func commands() []command {
 		set("set-tag", "TAG", "Set the label version, in an OCI build the reference name", setTag),
 		set("set-user", "USER", "Set the user the app runs as", setUser),
 		alias(set("set-working-directory", "DIR", "Set the directory the app starts in", setWorkingDirectory), "set-wd"),
+		newSquash(),
 		newVersion(),
 		newWrite(),
 	}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rkt/rkt/v2/cmd/internal/argv"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/distribution"
 )
@@ -279,7 +280,7 @@ func setTag(c *call, m *manifest) error {
 }
 
 type dependencyOptions struct {
-	labels  words
+	labels  argv.Words
 	imageID string
 	size    uint64
 }

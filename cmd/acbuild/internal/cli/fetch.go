@@ -8,11 +8,14 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/rkt/rkt/v2/cmd/internal/fetchstore"
 	"github.com/rkt/rkt/v2/pkg/config"
 	"github.com/rkt/rkt/v2/pkg/fetch"
+	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/keystore"
 	"github.com/rkt/rkt/v2/pkg/trustpolicy"
 	"github.com/rkt/rkt/v2/store/imagestore"
@@ -24,12 +27,15 @@ type fetchFlags struct {
 	insecure                 bool
 	checks                   fetch.Insecure
 	systemConfig, userConfig string
+	// store is a data directory of rkt, empty for a store of the build.
+	store string
 }
 
 func (f *fetchFlags) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&f.insecure, "insecure", false, "allow plain http and unverified TLS when images are fetched")
 	fs.Func("insecure-options", "comma-separated `LIST` of checks to leave out: none, image, tls, http, pubkey, all", f.setChecks)
 	fs.StringVar(&f.systemConfig, "system-config", "/usr/lib/rkt", "`DIR` with trusted keys and credentials")
+	fs.StringVar(&f.store, "store", "", "use and keep images in the store of rkt's data directory `DIR`, not in one of the build")
 	fs.StringVar(&f.userConfig, "local-config", "/etc/rkt", "`DIR` with trusted keys and credentials")
 }
 
@@ -62,7 +68,16 @@ type stores struct {
 	fetcher *fetch.Fetcher
 }
 
+// openStores opens the store of a build, or that of rkt if the flags say so:
+// what is fetched for one build is there for the next one and for pods.
 func (c *call) openStores(ctx context.Context, dir string, f fetchFlags) (*stores, error) {
+	if f.store != "" {
+		if info, err := os.Stat(f.store); err != nil || !info.IsDir() {
+			err := fmt.Errorf("%s is no data directory of rkt", f.store)
+			return nil, hint.With(err, "rkt's own one is /var/lib/rkt unless it is configured otherwise; \"rkt fetch\" makes it")
+		}
+		dir = filepath.Join(f.store, "cas")
+	}
 	conf, err := config.Load(config.Dirs{System: f.systemConfig, Local: f.userConfig}, config.KindAuth, config.KindDockerAuth, config.KindRegistry)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/rkt/rkt/v2/cmd/internal/argv"
 	"github.com/rkt/rkt/v2/pkg/appc"
 )
 
@@ -57,33 +58,18 @@ func helpText(cmd command, words []string) []byte {
 		}
 		line("")
 	}
-	if own := newFlagSet(""); cmd.flags != nil {
+	if own := argv.NewFlagSet(""); cmd.flags != nil {
 		cmd.flags(own)
-		line("OPTIONS:\n%s", flagHelp(own))
+		line("OPTIONS:\n%s", usageOf(own))
 	}
-	global := newFlagSet("")
+	global := argv.NewFlagSet("")
 	(&globalFlags{workPath: "."}).bind(global)
-	line("GLOBAL OPTIONS:\n%s", strings.TrimSuffix(flagHelp(global), "\n"))
+	line("GLOBAL OPTIONS:\n%s", strings.TrimSuffix(usageOf(global), "\n"))
 	_ = w.Flush() // a bytes.Buffer takes everything
 	return b.Bytes()
 }
 
-// flagHelp lists flags, one a line, for a tabwriter.
-func flagHelp(fs *flag.FlagSet) string {
-	var b strings.Builder
-	fs.VisitAll(func(f *flag.Flag) {
-		if len(f.Name) == 1 || f.Name == "modify-appc" {
-			return
-		}
-		value, usage := flag.UnquoteUsage(f)
-		name := "--" + f.Name
-		if value != "" {
-			name += "=" + value
-		}
-		fmt.Fprintf(&b, "\t%s\t%s\n", name, usage)
-	})
-	return b.String()
-}
+func usageOf(fs *flag.FlagSet) string { return argv.Usage([]*flag.FlagSet{fs}, "modify-appc") }
 
 func newGenManPages() command {
 	return command{

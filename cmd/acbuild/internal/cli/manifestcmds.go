@@ -15,11 +15,18 @@ import (
 
 func newCatManifest() command {
 	var pretty bool
+	var file string
 	return command{
 		name: "cat-manifest", summary: "Print the manifest of the image",
-		flags: func(fs *flag.FlagSet) { fs.BoolVar(&pretty, "pretty-print", false, "print it indented") },
-		run: func(_ context.Context, c *call) error {
+		flags: func(fs *flag.FlagSet) {
+			fs.BoolVar(&pretty, "pretty-print", false, "print it indented")
+			fs.StringVar(&file, "file", "", "of an OCI build, print what write would write: `manifest|config`")
+		},
+		run: func(ctx context.Context, c *call) error {
 			return c.withBuild(func(b *build) error {
+				if file != "" {
+					return c.catOCI(ctx, b, file, pretty)
+				}
 				m, err := b.manifest()
 				if err != nil {
 					return err
@@ -27,7 +34,12 @@ func newCatManifest() command {
 				return c.printManifest(m, pretty)
 			})
 		},
-		edit: func(c *call, m *manifest) error { return c.printManifest(m, pretty) }, // of --modify
+		edit: func(c *call, m *manifest) error { // of --modify
+			if file != "" {
+				return errNotOCIBuild
+			}
+			return c.printManifest(m, pretty)
+		},
 	}
 }
 
@@ -36,6 +48,10 @@ func (c *call) printManifest(m *manifest, pretty bool) error {
 	if err != nil {
 		return err
 	}
+	return c.printJSON(text, pretty)
+}
+
+func (c *call) printJSON(text []byte, pretty bool) (err error) {
 	if pretty {
 		if text, err = appc.Indent(text, "", "    "); err != nil {
 			return err
@@ -66,11 +82,4 @@ func newReplaceManifest() command {
 		*m = *replacement
 		return nil
 	})
-}
-
-func newLayer() command {
-	return command{
-		name: "layer", summary: "Start a new top layer of an OCI build", modifies: true,
-		edit: func(*call, *manifest) error { return errors.New("images are written with a single layer") },
-	}
 }

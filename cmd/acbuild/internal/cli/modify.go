@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rkt/rkt/v2/cmd/internal/outfile"
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/compression"
@@ -72,15 +73,14 @@ func (c *call) patchFile(ctx context.Context, file string) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	temp := modifiedName(file)
-	if err := removeIfThere(temp); err != nil { // of one that was killed
+	if err := outfile.Remove(temp); err != nil { // of one that was killed
 		return err
 	}
-	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := outfile.Create(file, outfile.Options{Overwrite: true, Temp: filepath.Base(temp), Mode: 0o644})
 	if err != nil {
 		return err
 	}
-	o := &output{file: out, path: file, overwrite: true}
-	err = compressTo(out, compression.Gzip, func(w io.Writer) error {
+	err = compression.Spec{Type: compression.Gzip}.Compress(out, func(w io.Writer) error {
 		return aci.Patch(w, plain, func(raw []byte) ([]byte, error) {
 			m, err := appc.ParseImageManifest(raw)
 			if err != nil {
@@ -92,7 +92,7 @@ func (c *call) patchFile(ctx context.Context, file string) error {
 			return m.Marshal()
 		})
 	})
-	return o.finish(errors.Join(err, plain.Close()))
+	return out.Finish(errors.Join(err, plain.Close()))
 }
 
 // modifiedName is where the changed image is written.
@@ -140,7 +140,7 @@ func (c *call) writeModified(ctx context.Context, b *build, path, mode string) e
 		return err
 	}
 	temp := modifiedName(path)
-	o := writeOptions{overwrite: true, compression: string(compression.Gzip), format: formatACI}
+	o := writeOptions{overwrite: true, compression: compression.Spec{Type: compression.Gzip}, format: formatACI}
 	if mode == modeOCI {
 		o.format = formatOCIArchive
 		_, err = c.writeOCI(ctx, b, m, temp, o, build)

@@ -3,41 +3,25 @@
 package cli
 
 import (
-	"archive/tar"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
-	"github.com/rkt/rkt/v2/pkg/compression"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
-	"github.com/rkt/rkt/v2/store/imagestore"
 )
 
 const (
 	ociConfigType  = "application/vnd.oci.image.config.v1+json"
 	ociLayerType   = "application/vnd.oci.image.layer.v1.tar"
-	ociRefName     = "org.opencontainers.image.ref.name"
-	ociLayoutText  = `{"imageLayoutVersion":"1.0.0"}`
 	ociAnnotations = "coreos.com/acbuild/"
 )
 
 type ociDescriptor struct {
-	MediaType   string            `json:"mediaType"`
-	Digest      string            `json:"digest"`
-	Size        int64             `json:"size"`
-	Annotations map[string]string `json:"annotations,omitempty"`
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
 }
 
 type ociManifest struct {
@@ -46,12 +30,6 @@ type ociManifest struct {
 	Config        ociDescriptor     `json:"config"`
 	Layers        []ociDescriptor   `json:"layers"`
 	Annotations   map[string]string `json:"annotations,omitempty"`
-}
-
-type ociIndex struct {
-	SchemaVersion int             `json:"schemaVersion"`
-	MediaType     string          `json:"mediaType"`
-	Manifests     []ociDescriptor `json:"manifests"`
 }
 
 type ociConfig struct {
@@ -191,234 +169,4 @@ func (i *ociImage) app(app *appc.App) {
 			i.dropped = append(i.dropped, what)
 		}
 	}
-}
-
-// writeOCI writes the image as an OCI layout, a directory or a tar of one,
-// and returns the digest of its manifest.
-func (c *call) writeOCI(ctx context.Context, b *build, m *manifest, target string, o writeOptions, build aci.BuildOptions) (string, error) {
-	image, err := convertToOCI(m, build.ModTime)
-	if err != nil {
-		return "", err
-	}
-	for _, what := range image.dropped {
-		c.complain("write: warning: OCI images have no place for %s", what)
-	}
-	if err := checkOCITarget(target, o); err != nil {
-		return "", err
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(target), ".acbuild-")
-	if err != nil {
-		return "", err
-	}
-	layout := filepath.Join(temp, "layout")
-	digest, err := writeLayout(ctx, b, m, image, layout, compression.Type(o.compression), build)
-	if err == nil {
-		err = placeOCI(ctx, layout, target, o)
-	}
-	if err := errors.Join(err, imagestore.RemoveTree(temp)); err != nil {
-		return "", err
-	}
-	return digest, nil
-}
-
-// checkOCITarget refuses to replace a directory that is no layout.
-func checkOCITarget(target string, o writeOptions) error {
-	if err := checkOutput(target, o.overwrite); err != nil {
-		return err
-	}
-	info, err := os.Lstat(target)
-	if err != nil || !info.IsDir() {
-		return nil
-	}
-	if _, err := os.Lstat(filepath.Join(target, "oci-layout")); err != nil || o.format != formatOCILayout {
-		return fmt.Errorf("%s is a directory and not an OCI layout", target)
-	}
-	return nil
-}
-
-func placeOCI(ctx context.Context, layout, target string, o writeOptions) error {
-	if o.format == formatOCIArchive {
-		out, err := createOutput(target, o.overwrite)
-		if err != nil {
-			return err
-		}
-		return out.finish(archiveLayout(ctx, out.file, layout))
-	}
-	if o.overwrite {
-		if err := imagestore.RemoveTree(target); err != nil {
-			return err
-		}
-	}
-	return renameOutput(layout, target, false)
-}
-
-// writeLayout makes the directory dir and returns the digest of the manifest.
-func writeLayout(ctx context.Context, b *build, m *manifest, image *ociImage, dir string, kind compression.Type, o aci.BuildOptions) (string, error) {
-	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
-		return "", err
-	}
-	layer, diffID, err := writeLayer(ctx, b, m, dir, kind, o)
-	if err != nil {
-		return "", err
-	}
-	image.config.RootFS = ociRootFS{Type: "layers", DiffIDs: []string{diffID}}
-	config, err := writeJSON(dir, ociConfigType, image.config)
-	if err != nil {
-		return "", err
-	}
-	top, err := writeJSON(dir, ociconv.OCIManifest, ociManifest{
-		SchemaVersion: 2, MediaType: ociconv.OCIManifest, Config: config, Layers: []ociDescriptor{layer}, Annotations: image.annotations,
-	})
-	if err != nil {
-		return "", err
-	}
-	top.Annotations = map[string]string{ociRefName: image.refName}
-	index, err := json.Marshal(ociIndex{SchemaVersion: 2, MediaType: ociconv.OCIIndex, Manifests: []ociDescriptor{top}})
-	if err != nil {
-		return "", err
-	}
-	return top.Digest, errors.Join(
-		os.WriteFile(filepath.Join(dir, "index.json"), index, 0o644),
-		os.WriteFile(filepath.Join(dir, "oci-layout"), []byte(ociLayoutText), 0o644))
-}
-
-func blobPath(dir, digest string) string {
-	return filepath.Join(dir, "blobs", "sha256", strings.TrimPrefix(digest, "sha256:"))
-}
-
-func digestOf(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
-
-func writeJSON(dir, mediaType string, value any) (ociDescriptor, error) {
-	data, err := json.Marshal(value)
-	if err != nil {
-		return ociDescriptor{}, err
-	}
-	sum := sha256.Sum256(data)
-	d := ociDescriptor{MediaType: mediaType, Digest: digestOf(sum[:]), Size: int64(len(data))}
-	return d, os.WriteFile(blobPath(dir, d.Digest), data, 0o644)
-}
-
-// counter counts what is written.
-type counter struct{ n int64 }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return len(p), nil
-}
-
-// writeLayer writes the root file system as a layer.
-func writeLayer(ctx context.Context, b *build, m *manifest, dir string, kind compression.Type, o aci.BuildOptions) (d ociDescriptor, diffID string, err error) {
-	temp := filepath.Join(dir, "blobs", "layer")
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return d, "", err
-	}
-	plain, packed, size := sha256.New(), sha256.New(), &counter{}
-	err = compressTo(io.MultiWriter(f, packed, size), kind, func(w io.Writer) error {
-		return layerTar(ctx, b, m, io.MultiWriter(w, plain), o)
-	})
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return d, "", err
-	}
-	d = ociDescriptor{MediaType: ociLayerType, Digest: digestOf(packed.Sum(nil)), Size: size.n}
-	if kind != compression.None {
-		d.MediaType += "+" + string(kind)
-	}
-	return d, digestOf(plain.Sum(nil)), os.Rename(temp, blobPath(dir, d.Digest))
-}
-
-// layerTar writes the tar of a layer: the archive of the image without its
-// manifest and with rootfs as its top.
-func layerTar(ctx context.Context, b *build, m *manifest, w io.Writer, o aci.BuildOptions) error {
-	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(aci.BuildLayout(ctx, pw, b.path(imageDir), m, o)) }()
-	tr, tw := tar.NewReader(pr), tar.NewWriter(w)
-	for {
-		hdr, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil {
-			err = copyLayerEntry(tw, hdr, tr)
-		}
-		if err != nil {
-			return errors.Join(err, pr.Close())
-		}
-	}
-	return errors.Join(tw.Close(), pr.Close())
-}
-
-func copyLayerEntry(tw *tar.Writer, hdr *tar.Header, data io.Reader) error {
-	name, ok := strings.CutPrefix(strings.TrimSuffix(hdr.Name, "/"), aci.RootFSName)
-	if !ok {
-		return nil // the manifest
-	}
-	if name = strings.TrimPrefix(name, "/"); name == "" {
-		name = "."
-	}
-	if hdr.Typeflag == tar.TypeDir {
-		name += "/"
-	}
-	hdr.Name = name
-	if hdr.Typeflag == tar.TypeLink {
-		hdr.Linkname = strings.TrimPrefix(hdr.Linkname, aci.RootFSName+"/")
-	}
-	if base := filepath.Base(hdr.Name); strings.HasPrefix(base, ".wh.") {
-		return fmt.Errorf("file %q: an OCI layer cannot have a file of this name", "/"+hdr.Name)
-	}
-	for key := range hdr.PAXRecords { // the reader has undone it
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			delete(hdr.PAXRecords, key)
-		}
-	}
-	if hdr.Typeflag == tar.TypeGNUSparse {
-		hdr.Typeflag = tar.TypeReg
-	}
-	hdr.Format = tar.FormatPAX
-	if err := tw.WriteHeader(hdr); err != nil {
-		return err
-	}
-	_, err := io.Copy(tw, data)
-	return err
-}
-
-// archiveLayout writes the tar of a layout, the same for the same blobs.
-func archiveLayout(ctx context.Context, w io.Writer, dir string) error {
-	tw := tar.NewWriter(w)
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		return archiveEntry(tw, name, path, e)
-	})
-	return errors.Join(err, tw.Close())
-}
-
-func archiveEntry(tw *tar.Writer, name, path string, e fs.DirEntry) error {
-	hdr := &tar.Header{Name: name, Mode: 0o644, ModTime: time.Unix(0, 0), Typeflag: tar.TypeReg}
-	if e.IsDir() {
-		hdr.Name, hdr.Mode, hdr.Typeflag = name+"/", 0o755, tar.TypeDir
-		return tw.WriteHeader(hdr)
-	}
-	info, err := e.Info()
-	if err != nil {
-		return err
-	}
-	hdr.Size = info.Size()
-	if err := tw.WriteHeader(hdr); err != nil {
-		return err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(tw, f)
-	return errors.Join(err, f.Close())
 }

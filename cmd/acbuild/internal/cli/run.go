@@ -112,11 +112,8 @@ func (c *call) runInNamespace(ctx context.Context, b *build, m *manifest, o runO
 }
 
 func (c *call) runPrivately(ctx context.Context, b *build, m *manifest, o runOptions, e engine, lowers []string) error {
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-		return fmt.Errorf("make a mount namespace: %w", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("detach from the mounts of the host: %w", err)
+	if err := privateMounts(); err != nil {
+		return err
 	}
 	dir, err := filepath.Abs(b.dir)
 	if err != nil {

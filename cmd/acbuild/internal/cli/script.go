@@ -163,7 +163,7 @@ func separate(words []string) []string {
 	if err != nil || cmd.name != "run" && cmd.name != "set-exec" || slices.Contains(words, "--") {
 		return words
 	}
-	valued := map[string]bool{"--working-dir": true, "--engine": true, "--insecure-options": true, "--system-config": true, "--local-config": true}
+	valued := map[string]bool{"--store": true, "--working-dir": true, "--engine": true, "--insecure-options": true, "--system-config": true, "--local-config": true}
 	for i := 1; i < len(words); i++ {
 		switch word := words[i]; {
 		case valued[word] || valued["-"+word]:

@@ -4,21 +4,19 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha512"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rkt/rkt/v2/cmd/internal/outfile"
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/compression"
@@ -27,26 +25,27 @@ import (
 
 // Values of --format.
 const (
-	formatACI        = "aci"
-	formatOCILayout  = "oci-layout"
-	formatOCIArchive = "oci-archive"
+	formatACI           = "aci"
+	formatOCILayout     = "oci-layout"
+	formatOCIArchive    = "oci-archive"
+	formatDockerArchive = "docker-archive"
 )
 
 type writeOptions struct {
 	overwrite, sign bool
 	format          string
-	compression     string
+	compression     compression.Spec
 }
 
 func newWrite() command {
-	var o writeOptions
+	o := writeOptions{compression: compression.Spec{Type: compression.Gzip}}
 	return command{
 		name: "write", args: "FILE [-- GPG-FLAGS...]", summary: "Write the image", min: 1, max: -1, alone: true,
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&o.overwrite, "overwrite", false, "replace FILE if it exists")
 			fs.BoolVar(&o.sign, "sign", false, "sign the image with gpg; GPG-FLAGS are \"--armor --yes\" unless given")
-			fs.StringVar(&o.format, "format", "", "`aci|oci-archive|oci-layout`; what the build was begun as if not given")
-			fs.StringVar(&o.compression, "compression", string(compression.Gzip), "`none|gzip|zstd`")
+			fs.StringVar(&o.format, "format", "", "`aci|oci-archive|oci-layout|docker-archive`; what the build was begun as if not given")
+			fs.Var(&o.compression, "compression", compression.Usage)
 		},
 		run: func(ctx context.Context, c *call) error {
 			return c.withBuild(func(b *build) error { return c.write(ctx, b, o) })
@@ -90,7 +89,7 @@ func (c *call) write(ctx context.Context, b *build, o writeOptions) error {
 	}
 	if o.sign {
 		if err := c.sign(ctx, file, gpgFlags); err != nil {
-			return errors.Join(err, removeIfThere(file), removeIfThere(file+".asc"))
+			return errors.Join(err, outfile.Remove(file), outfile.Remove(file+".asc"))
 		}
 	}
 	return c.printf("%s\n", id)
@@ -110,18 +109,14 @@ func (o *writeOptions) complete(b *build) error {
 	}
 	switch o.format {
 	case formatACI:
-	case formatOCILayout, formatOCIArchive:
+	case formatOCILayout, formatOCIArchive, formatDockerArchive:
 		if o.sign {
 			return errors.New("only an ACI can be signed with gpg")
 		}
 	default:
 		return fmt.Errorf("unknown format %q", o.format)
 	}
-	switch compression.Type(o.compression) {
-	case compression.None, compression.Gzip, compression.Zstd:
-		return nil
-	}
-	return fmt.Errorf("unknown compression %q", o.compression)
+	return nil
 }
 
 // buildOptions say how the tree is written: not later than SOURCE_DATE_EPOCH
@@ -167,15 +162,15 @@ func (b *build) explainWrite(err error, file string) error {
 // writeACI writes the image under another name and renames it when it is
 // complete.
 func writeACI(ctx context.Context, b *build, m *manifest, file string, o writeOptions, build aci.BuildOptions) (appc.ImageID, error) {
-	out, err := createOutput(file, o.overwrite)
+	out, err := b.createOutput(file, o.overwrite)
 	if err != nil {
 		return "", err
 	}
 	sum := sha512.New()
-	err = compressTo(out.file, compression.Type(o.compression), func(w io.Writer) error {
+	err = o.compression.Compress(out, func(w io.Writer) error {
 		return aci.BuildLayout(ctx, io.MultiWriter(w, sum), b.path(imageDir), m, build)
 	})
-	if err := out.finish(err); err != nil {
+	if err := errors.Join(out.Finish(err), b.forgetOutput()); err != nil {
 		return "", err
 	}
 	return appc.ImageIDFromSum(sum.Sum(nil)), nil
@@ -194,92 +189,4 @@ func (c *call) sign(ctx context.Context, file string, flags []string) error {
 		return fmt.Errorf("gpg: %w", err)
 	}
 	return nil
-}
-
-// output is a file being written under a temporary name.
-type output struct {
-	file      *os.File
-	path      string
-	overwrite bool
-}
-
-// tempName returns a name beside path that no other process has.
-func tempName(path string) string {
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp-"+rand.Text()[:10])
-}
-
-// createOutput starts writing path. If it exists and may not be overwritten,
-// the error is fs.ErrExist.
-func createOutput(path string, overwrite bool) (*output, error) {
-	if err := checkOutput(path, overwrite); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(tempName(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	return &output{file: f, path: path, overwrite: overwrite}, nil
-}
-
-func checkOutput(path string, overwrite bool) error {
-	_, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err == nil && !overwrite:
-		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
-	}
-	return err
-}
-
-// finish flushes the file and gives it its name, or removes it if err is set.
-// It returns err or what went wrong itself.
-func (o *output) finish(err error) error {
-	if err == nil {
-		err = errors.Join(o.file.Chmod(0o644), o.file.Sync())
-	}
-	if cerr := o.file.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = renameOutput(o.file.Name(), o.path, o.overwrite)
-	}
-	if err != nil {
-		return errors.Join(err, removeIfThere(o.file.Name()))
-	}
-	return nil
-}
-
-func renameOutput(from, to string, overwrite bool) error {
-	if overwrite {
-		return os.Rename(from, to)
-	}
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) { // a file system without RENAME_NOREPLACE
-		err = os.Rename(from, to)
-	}
-	if err != nil {
-		return &fs.PathError{Op: "rename", Path: to, Err: err}
-	}
-	return nil
-}
-
-func removeIfThere(path string) error {
-	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// compressTo calls fn with a writer that compresses to w.
-func compressTo(w io.Writer, kind compression.Type, fn func(io.Writer) error) error {
-	z, err := compression.NewWriter(w, kind)
-	if err != nil {
-		return err
-	}
-	if err := fn(z); err != nil {
-		return err
-	}
-	return z.Close()
 }

@@ -19,7 +19,7 @@ import (
 
 type buildOptions struct {
 	overwrite, ownerRoot bool
-	compression          compression.Type
+	compression          compression.Spec
 }
 
 func newBuild() command {
@@ -66,13 +66,13 @@ func runBuild(ctx context.Context, d *Deps, o buildOptions, args []string) error
 	if err != nil {
 		return message("Unable to open target %s: %w", target, err)
 	}
-	err = compressTo(out.file, o.compression, func(w io.Writer) error {
+	err = o.compression.Compress(out, func(w io.Writer) error {
 		return aci.BuildLayout(ctx, w, dir, m, build)
 	})
 	if err != nil {
-		return message("Error walking rootfs: %w", out.finish(err))
+		return message("Error walking rootfs: %w", out.Finish(err))
 	}
-	if err := out.finish(nil); err != nil {
+	if err := out.Finish(nil); err != nil {
 		return message("Unable to close image %s: %w", target, err)
 	}
 	d.debugf("build: wrote %s", target)

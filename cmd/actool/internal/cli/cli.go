@@ -10,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/rkt/rkt/v2/cmd/internal/argv"
 )
 
 // Exit statuses.
@@ -40,7 +42,7 @@ type command struct {
 // for each run because they hold the values of their flags.
 func commands() []command {
 	return []command{
-		newBuild(), newCatManifest(), newDiff(), newDigest(), newDiscover(), newExtract(), newHelp(), newPatchManifest(), newSign(), newValidate(), newVerify(), newVersion(),
+		newBuild(), newCatManifest(), newConvert(), newDiff(), newDigest(), newDiscover(), newExtract(), newHelp(), newPatchManifest(), newSign(), newValidate(), newVerify(), newVersion(),
 	}
 }
 
@@ -63,7 +65,7 @@ func message(format string, args ...any) error { return fmt.Errorf(format, args.
 // Main runs the command line args and returns the exit status.
 func Main(ctx context.Context, d *Deps, args []string) int {
 	var help bool
-	fs := newFlagSet("actool")
+	fs := argv.NewFlagSet("actool")
 	addGlobalFlags(fs, d, &help)
 	if err := fs.Parse(args); err != nil {
 		d.complain("actool: %v\nRun 'actool help' for usage.", err)
@@ -82,12 +84,12 @@ func Main(ctx context.Context, d *Deps, args []string) int {
 
 func runCommand(ctx context.Context, d *Deps, c command, args []string) int {
 	var help bool
-	fs := newFlagSet(c.name)
+	fs := argv.NewFlagSet(c.name)
 	addGlobalFlags(fs, d, &help)
 	if c.flags != nil {
 		c.flags(fs)
 	}
-	args, err := parseInterspersed(fs, args)
+	args, _, err := argv.Parse(fs, args)
 	if err != nil {
 		d.complain("%s: %v\nRun 'actool help %s' for usage.", c.name, err, c.name)
 		return statusUsage
@@ -121,36 +123,10 @@ func (d *Deps) debugf(format string, args ...any) {
 	}
 }
 
-func newFlagSet(name string) *flag.FlagSet {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	return fs
-}
-
 func addGlobalFlags(fs *flag.FlagSet, d *Deps, help *bool) {
 	fs.BoolVar(&d.debug, "debug", d.debug, "print what succeeded to stderr")
 	fs.BoolVar(help, "help", false, "print this help")
 	fs.BoolVar(help, "h", false, "print this help")
-}
-
-// parseInterspersed parses flags before, between and behind the arguments,
-// which package flag does not, up to "--".
-func parseInterspersed(fs *flag.FlagSet, args []string) ([]string, error) {
-	var positional []string
-	for {
-		if err := fs.Parse(args); err != nil {
-			return nil, err
-		}
-		rest := fs.Args()
-		if len(rest) == 0 {
-			return positional, nil
-		}
-		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" {
-			return append(positional, rest...), nil
-		}
-		positional = append(positional, rest[0])
-		args = rest[1:]
-	}
 }
 
 // ctxReader ends with the error of its context.

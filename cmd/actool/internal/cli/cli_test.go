@@ -13,40 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/rkt/rkt/v2/pkg/compression"
 )
-
-func TestParseInterspersed(t *testing.T) {
-	for _, c := range []struct {
-		in, args    []string
-		b           bool
-		s, complain string
-	}{
-		{in: []string{"x", "-b", "y", "--s=1"}, args: []string{"x", "y"}, b: true, s: "1"},
-		{in: []string{"--s", "-b", "x"}, args: []string{"x"}, s: "-b"},
-		{in: []string{"-b=false", "x"}, args: []string{"x"}},
-		{in: []string{"x", "--", "-b", "y"}, args: []string{"x", "-b", "y"}},
-		{in: []string{"-b", "--"}, b: true},
-		{in: []string{"x", "-n"}, complain: "flag provided but not defined: -n"},
-		{in: []string{"-s"}, complain: "flag needs an argument: -s"},
-		{in: []string{"-"}, args: []string{"-"}},
-	} {
-		fs := newFlagSet("test")
-		b, s := fs.Bool("b", false, ""), fs.String("s", "", "")
-		args, err := parseInterspersed(fs, c.in)
-		if c.complain != "" {
-			if err == nil || err.Error() != c.complain {
-				t.Errorf("%q: %v", c.in, err)
-			}
-			continue
-		}
-		if err != nil || *b != c.b || *s != c.s || !cmp.Equal(args, c.args) {
-			t.Errorf("%q: %q, %t, %q, %v", c.in, args, *b, *s, err)
-		}
-	}
-}
 
 func deps(t *testing.T) (*Deps, *bytes.Buffer) {
 	t.Helper()
@@ -119,7 +87,7 @@ func (f *fullDisk) Write(p []byte) (int, error) {
 
 func TestStickyWriter(t *testing.T) {
 	w := &stickyWriter{w: &fullDisk{left: 10}}
-	err := compressTo(w, compression.None, func(z io.Writer) error { _, err := z.Write(make([]byte, 20)); return err })
+	err := compression.Spec{Type: compression.None}.Compress(w, func(z io.Writer) error { _, err := z.Write(make([]byte, 20)); return err })
 	if !errors.Is(err, errFull) || !errors.Is(w.err, errFull) {
 		t.Errorf("%v, %v", err, w.err)
 	}

@@ -5,6 +5,7 @@ package cli
 import (
 	"archive/tar"
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -94,7 +95,7 @@ func unpack(ctx context.Context, d *Deps, o extractOptions, r io.Reader, dir str
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	temp := tempName(dir)
+	temp := filepath.Join(filepath.Dir(dir), tempPrefix+filepath.Base(dir)+"-"+rand.Text()[:10])
 	if err := os.Mkdir(temp, 0o700); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/rkt/rkt/v2/cmd/internal/argv"
 	"github.com/rkt/rkt/v2/pkg/appc"
 )
 
@@ -56,9 +57,9 @@ func printHelp(d *Deps) error {
 	for _, c := range commands() {
 		line("\t%s\t%s", c.name, c.summary)
 	}
-	fs := newFlagSet("actool")
+	fs := argv.NewFlagSet("actool")
 	addGlobalFlags(fs, &Deps{}, new(bool))
-	line("\nGLOBAL OPTIONS:\n%s", flagHelp(fs, nil))
+	line("\nGLOBAL OPTIONS:\n%s", argv.Usage([]*flag.FlagSet{fs}))
 	line("Run \"actool help COMMAND\" for more about a command.")
 	if err := w.Flush(); err != nil {
 		return err
@@ -72,7 +73,7 @@ func printCommandHelp(d *Deps, c command) error {
 	w := tabwriter.NewWriter(&b, 0, 8, 1, '\t', 0)
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	usage := "actool " + c.name
-	global, own := newFlagSet(""), newFlagSet(c.name)
+	global, own := argv.NewFlagSet(""), argv.NewFlagSet(c.name)
 	addGlobalFlags(global, &Deps{}, new(bool))
 	if c.flags != nil {
 		c.flags(own)
@@ -81,32 +82,10 @@ func printCommandHelp(d *Deps, c command) error {
 	line("NAME:\n\tactool %s - %s\n", c.name, c.summary)
 	line("USAGE:\n\t%s\n", strings.TrimSpace(usage+" "+c.args))
 	line("DESCRIPTION:\n\t%s\n", strings.ReplaceAll(c.description, "\n", "\n\t"))
-	line("OPTIONS:\n%s", flagHelp(own, global))
+	line("OPTIONS:\n%s", argv.Usage([]*flag.FlagSet{own, global}))
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	_, err := d.Stdout.Write(b.Bytes())
 	return err
-}
-
-// flagHelp lists the flags of several sets, one a line, for a tabwriter.
-func flagHelp(sets ...*flag.FlagSet) string {
-	var b strings.Builder
-	for _, fs := range sets {
-		if fs == nil {
-			continue
-		}
-		fs.VisitAll(func(f *flag.Flag) {
-			if len(f.Name) == 1 {
-				return
-			}
-			value, usage := flag.UnquoteUsage(f)
-			name := "--" + f.Name
-			if value != "" {
-				name += "=" + value
-			}
-			fmt.Fprintf(&b, "\t%s\t%s\n", name, usage)
-		})
-	}
-	return b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/rkt/rkt/v2/cmd/internal/outfile"
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/compression"
@@ -20,7 +21,7 @@ type patchOptions struct {
 	manifestFile       string
 	edits              manifestEdits
 	overwrite, replace bool
-	compression        compression.Type
+	compression        compression.Spec
 }
 
 func newPatchManifest() command {
@@ -82,26 +83,26 @@ func runPatchManifest(ctx context.Context, d *Deps, o patchOptions, args []strin
 		return message("Cannot extract %s: %w", in, err)
 	}
 	defer func() { _ = plain.Close() }() // only read
-	out, err := o.create(f, target)
+	out, err := o.create(target)
 	if err != nil {
 		return err
 	}
-	w := &stickyWriter{w: out.file}
-	err = compressTo(w, o.compression, func(w io.Writer) error { return aci.Patch(w, plain, edit) })
+	w := &stickyWriter{w: out}
+	err = o.compression.Compress(w, func(w io.Writer) error { return aci.Patch(w, plain, edit) })
 	switch {
 	case w.err != nil:
-		return message("Unable to write %s: %w", target, out.finish(w.err))
+		return message("Unable to write %s: %w", target, out.Finish(w.err))
 	case err != nil:
-		return message("Unable to read %s: %w", in, out.finish(err))
+		return message("Unable to read %s: %w", in, out.Finish(err))
 	}
-	if err := out.finish(nil); err != nil {
+	if err := out.Finish(nil); err != nil {
 		return message("Unable to close image %s: %w", target, err)
 	}
 	d.debugf("patch-manifest: wrote %s", target)
 	return nil
 }
 
-func (o *patchOptions) create(in *os.File, target string) (*output, error) {
+func (o *patchOptions) create(target string) (*outfile.File, error) {
 	out, err := createOutput(target, o.overwrite || o.replace)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, message("Output file exists (try --overwrite)")
@@ -112,12 +113,8 @@ func (o *patchOptions) create(in *os.File, target string) (*output, error) {
 	if !o.replace {
 		return out, nil
 	}
-	info, err := in.Stat()
-	if err == nil {
-		err = out.keepMode(info)
-	}
-	if err != nil {
-		return nil, message("Unable to open target %s: %w", target, out.finish(err))
+	if err := out.KeepMode(); err != nil {
+		return nil, message("Unable to open target %s: %w", target, out.Finish(err))
 	}
 	return out, nil
 }

@@ -15,6 +15,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/rkt/rkt/v2/cmd/internal/argv"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/compression"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
@@ -43,14 +44,14 @@ type options struct {
 	skipVerify, allowHTTP           bool
 	debug, version, json, printHelp bool
 
-	kind compression.Type // of compression
+	spec compression.Spec // of compression
 }
 
 // Main runs the command line args and returns the exit status.
 func Main(ctx context.Context, d *Deps, args []string) int {
 	var o options
 	fs := o.flags()
-	args, err := parse(fs, args)
+	args, _, err := argv.Parse(fs, args)
 	switch {
 	case err != nil:
 		return d.usage(fs, d.Stderr, err.Error(), statusUsage)
@@ -82,11 +83,10 @@ func text(err error) string {
 }
 
 func (o *options) flags() *flag.FlagSet {
-	fs := flag.NewFlagSet("docker2aci", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
+	fs := argv.NewFlagSet("docker2aci")
 	fs.BoolVar(&o.noSquash, "nosquash", false, "write one ACI for each layer, which depend on each other")
 	fs.StringVar(&o.image, "image", "", "convert the image `NAME[:TAG]` of a file that has several")
-	fs.StringVar(&o.compression, "compression", "gzip", "compress with `METHOD`: gzip, zstd or none")
+	fs.StringVar(&o.compression, "compression", "gzip", compression.Usage)
 	fs.StringVar(&o.dir, "o", "", "write to the directory `DIR` instead of the current one")
 	fs.BoolVar(&o.legacyNames, "legacy-names", false, "name the ACIs of layers HOST/REPOSITORY-DIGEST-..., in directories")
 	fs.Func("platform", "choose the image for `OS/ARCH[/VARIANT]` instead of this machine's", func(s string) (err error) {
@@ -101,24 +101,6 @@ func (o *options) flags() *flag.FlagSet {
 	fs.BoolVar(&o.printHelp, "help", false, "print this help")
 	fs.BoolVar(&o.printHelp, "h", false, "print this help")
 	return fs
-}
-
-// parse accepts flags before and behind the image.
-func parse(fs *flag.FlagSet, args []string) ([]string, error) {
-	var positional []string
-	for {
-		if err := fs.Parse(args); err != nil {
-			return nil, err
-		}
-		rest := fs.Args()
-		if len(rest) == 0 {
-			return positional, nil
-		}
-		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" {
-			return append(positional, rest...), nil
-		}
-		positional, args = append(positional, rest[0]), rest[1:]
-	}
 }
 
 func (d *Deps) usage(fs *flag.FlagSet, w io.Writer, fault string, status int) int {
@@ -159,14 +141,7 @@ func (d *Deps) complain(format string, args ...any) {
 
 // check refuses values that fit together with no image.
 func (o *options) check(image string) error {
-	switch o.compression {
-	case "gzip":
-		o.kind = compression.Gzip
-	case "zstd":
-		o.kind = compression.Zstd
-	case "none":
-		o.kind = compression.None
-	default:
+	if o.spec.Set(o.compression) != nil {
 		return fmt.Errorf("unknown compression method: %s", o.compression)
 	}
 	if o.image != "" && hasScheme(image) {

@@ -6,17 +6,15 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/rkt/rkt/v2/cmd/internal/outfile"
 	"github.com/rkt/rkt/v2/pkg/aci"
 	"github.com/rkt/rkt/v2/pkg/appc"
-	"github.com/rkt/rkt/v2/pkg/compression"
 	"github.com/rkt/rkt/v2/pkg/ociconv"
 )
 
@@ -69,58 +67,31 @@ func flat(s string) string {
 
 // create writes a file of the output directory under a temporary name,
 // validates what was written, and puts it in place.
-func (c *conversion) create(ctx context.Context, name string, write func(io.Writer) error) (err error) {
+func (c *conversion) create(ctx context.Context, name string, write func(io.Writer) error) error {
 	path := filepath.Join(c.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".docker2aci-*")
+	f, err := outfile.Create(path, outfile.Options{Overwrite: true, Prefix: ".docker2aci-", Mode: 0o644})
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-		}
-	}()
-	if err := c.compress(f, write); err != nil {
-		return err
+	err = c.compress(f, write)
+	if err == nil {
+		err = validate(ctx, f)
 	}
-	if err := validate(ctx, f); err != nil {
-		return err
-	}
-	if err := errors.Join(f.Chmod(0o644), f.Sync()); err != nil {
-		return err
-	}
-	return finish(f, path)
+	return f.Finish(err)
 }
 
-func finish(f *os.File, path string) error {
-	if st, err := os.Lstat(path); err == nil && st.IsDir() {
-		return &fs.PathError{Op: "replace", Path: path, Err: errors.New("is a directory")}
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-func (c *conversion) compress(f *os.File, write func(io.Writer) error) error {
+func (c *conversion) compress(f io.Writer, write func(io.Writer) error) error {
 	b := bufio.NewWriterSize(f, 128<<10)
-	z, err := compression.NewWriter(b, c.kind)
-	if err != nil {
-		return err
-	}
-	if err := write(z); err != nil {
-		return errors.Join(err, z.Close())
-	}
-	if err := z.Close(); err != nil {
+	if err := c.spec.Compress(b, write); err != nil {
 		return err
 	}
 	return b.Flush()
 }
 
-func validate(ctx context.Context, f *os.File) error {
+func validate(ctx context.Context, f io.ReadSeeker) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/embedded"
 	"github.com/rkt/rkt/v2/pkg/config"
+	"github.com/rkt/rkt/v2/pkg/mds"
 	"github.com/rkt/rkt/v2/pkg/poddir"
 	"github.com/rkt/rkt/v2/pkg/progress"
 	"github.com/rkt/rkt/v2/store/imagestore"
@@ -36,6 +37,8 @@ type Deps struct {
 	Embedded []embedded.Image
 	// Stage1Images is where packages put stage1 images.
 	Stage1Images string
+	// MDS is where the metadata service has its files.
+	MDS mds.Dir
 
 	// Global holds the global flags, valid once they are parsed.
 	Global Global
@@ -61,6 +64,7 @@ func NewDeps(stage1 []embedded.Image) *Deps {
 		Executable:   os.Executable,
 		Embedded:     stage1,
 		Stage1Images: defaultStage1Images,
+		MDS:          mds.Default,
 	}
 }
 

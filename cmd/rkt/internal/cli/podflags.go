@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rkt/rkt/v2/cmd/rkt/internal/appargs"
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/metadata"
 	"github.com/rkt/rkt/v2/pkg/appc"
 	"github.com/rkt/rkt/v2/pkg/fetch"
 	"github.com/rkt/rkt/v2/stage0"
@@ -235,7 +236,7 @@ func (o *runtimeOptions) bind(flags *pflag.FlagSet) {
 	o.bindNames(flags)
 	flags.StringVar(&o.ipc, "ipc", "", "whether to stay in the host IPC namespace; allowed values: \"auto\", \"private\", \"parent\"")
 	flags.BoolVar(&o.interactive, "interactive", false, "run pod interactively. If true, only one image may be supplied")
-	flags.BoolVar(&o.register, "mds-register", false, "register pod with metadata service. needs network connectivity to the host (--net=(default|default-restricted|host)")
+	flags.BoolVar(&o.register, "mds-register", false, "register pod with metadata service. needs network connectivity to the host (--net=(default|default-restricted|host))")
 }
 
 const sysctlUsage = "kernel parameter of the pod's own namespaces, syntax: NAME=VALUE, may be repeated: net.* (with a network of the pod's own), kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.* (not with --ipc=parent), kernel.domainname"
@@ -252,15 +253,12 @@ func (o *runtimeOptions) bindNames(flags *pflag.FlagSet) {
 	flags.StringVar(&o.hostname, "hostname", "", "pod's hostname. If empty, it will be \"rkt-$PODUUID\"")
 }
 
-// checkMDS refuses registration: there is no metadata service to register with.
+// checkMDS refuses registration of a pod that could not reach the service.
 func (o *runtimeOptions) checkMDS() error {
-	switch {
-	case !o.register:
-		return nil
-	case o.net.Has(appargs.NetNone):
+	if o.register && o.net.Has(appargs.NetNone) {
 		return errors.New("--mds-register flag does not work with --net=none. Please use 'host', 'default' or an equivalent network")
 	}
-	return errors.New("could not reach the metadata service: this version of rkt has none")
+	return nil
 }
 
 // checkValues validates what stage1 would otherwise find after the pod was made.
@@ -301,6 +299,9 @@ func (o *runtimeOptions) runConfig(d *Deps, env stage0.Env) (stage0.RunConfig, e
 			Domain:     dns.Domain,
 			HostsMode:  dns.HostsMode,
 		},
+	}
+	if o.register {
+		c.Register = metadata.NewClient(d.MDS).Register
 	}
 	for _, h := range dns.Hosts {
 		c.DNS.Hosts = append(c.DNS.Hosts, stage0.HostsEntry(h))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/metadata"
 	"github.com/rkt/rkt/v2/stage0"
 )
 
@@ -73,5 +74,7 @@ func removePod(ctx context.Context, d *Deps, uuid string) error {
 
 func (d *Deps) collectConfig(ctx context.Context) (stage0.CollectConfig, error) {
 	env, err := d.stage0Env(ctx)
-	return stage0.CollectConfig{Env: env, LocalConfig: d.Global.LocalConfig}, err
+	return stage0.CollectConfig{
+		Env: env, LocalConfig: d.Global.LocalConfig, Deregister: metadata.NewClient(d.MDS).Unregister,
+	}, err
 }

@@ -34,6 +34,7 @@ func newRoot(d *Deps) *cobra.Command {
 		newImage(d),
 		newList(d),
 		newLogs(d),
+		newMetadataService(d),
 		newNet(d),
 		newPrepare(d),
 		newRm(d),

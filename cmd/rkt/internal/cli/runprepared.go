@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rkt/rkt/v2/cmd/rkt/internal/metadata"
 	"github.com/rkt/rkt/v2/pkg/hint"
 	"github.com/rkt/rkt/v2/pkg/pod"
 )
@@ -57,6 +58,11 @@ func runRunPrepared(ctx context.Context, d *Deps, o runPreparedOptions) error {
 	}
 	if o.runtime.interactive {
 		if err := checkOneApp(p); err != nil {
+			return err
+		}
+	}
+	if o.runtime.register { // before the pod leaves its state
+		if err := metadata.NewClient(d.MDS).Reachable(ctx); err != nil {
 			return err
 		}
 	}
