@@ -4,8 +4,11 @@ package stage0
 
 import (
 	"context"
+	"crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -45,6 +48,18 @@ type RunConfig struct {
 	// Register, if set, registers the pod with the metadata service and
 	// returns the token for stage1.
 	Register func(context.Context, *pod.Pod) (token string, err error)
+
+	// Measure, if set, tells a TPM what is about to be started; an error keeps
+	// the pod from it.
+	Measure func(context.Context, Measurement) error
+}
+
+// Measurement is what a pod is started from.
+type Measurement struct {
+	UUID     poddir.UUID
+	Stage1   string   // ID of its tree, of a copy the digest of the program
+	Manifest []byte   // of the pod, with the IDs of its images
+	Args     []string // of stage1, without secrets
 }
 
 // groupName is the group that may read upper directories of pods.
@@ -203,7 +218,7 @@ func (r *start) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.exec(token)
+	return r.exec(ctx, token)
 }
 
 // mapUsers makes what maps the layers of an overlay to the pod's user range. A
@@ -323,7 +338,7 @@ func (r *start) register(ctx context.Context) (string, error) {
 }
 
 // exec becomes stage1.
-func (r *start) exec(token string) error {
+func (r *start) exec(ctx context.Context, token string) error {
 	r.trace("Pivoting to filesystem %s", r.pod.Path())
 	root := r.path(poddir.Stage1Rootfs)
 	program, err := programIn(root, r.entry)
@@ -333,6 +348,9 @@ func (r *start) exec(token string) error {
 	argv, warnings := r.call(filepath.Join(root, r.entry), token).Argv(r.version)
 	for _, w := range warnings {
 		r.say("%s", w)
+	}
+	if err := r.measure(ctx, program, filepath.Join(root, r.entry), token); err != nil {
+		return err
 	}
 	env := entrypoint.RunVars{LockFD: r.pod.FD(), ConfigDirs: r.ConfigDirs, Tree: r.stage1Tree()}.Environ(r.Environ)
 	if err := unix.Chdir(r.pod.Path()); err != nil {
@@ -347,6 +365,47 @@ func (r *start) exec(token string) error {
 	r.trace("Execing [%s]", strings.Join(argv, " "))
 	err = unix.Exec(program, argv, env)
 	return fmt.Errorf("error execing init: %w", &os.PathError{Op: "exec", Path: program, Err: err})
+}
+
+// secretArg stands for the token of the metadata service: the log of what was
+// measured is shown to others.
+const secretArg = "-"
+
+func (r *start) measure(ctx context.Context, program, path, token string) error {
+	if r.Measure == nil {
+		return nil
+	}
+	m := Measurement{UUID: r.pod.UUID()}
+	var err error
+	if m.Manifest, err = r.pod.RawManifest(); err != nil {
+		return err
+	}
+	if r.overlay {
+		m.Stage1, err = r.pod.Stage1TreeID()
+	} else {
+		m.Stage1, err = digestOf(program)
+	}
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		token = secretArg
+	}
+	m.Args, _ = r.call(path, token).Argv(r.version)
+	return r.Measure(ctx, m)
+}
+
+func digestOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	h := sha512.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return "sha512-" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func (r *start) call(path, token string) entrypoint.Run {

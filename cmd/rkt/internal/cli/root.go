@@ -42,6 +42,7 @@ func newRoot(d *Deps) *cobra.Command {
 		newRunPrepared(d),
 		newStatus(d),
 		newStop(d),
+		newTPM(d),
 		newTrust(d),
 		newVersion(d),
 	)
