@@ -4,11 +4,13 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +24,7 @@ const maxReadFiles = 256
 type Line struct {
 	Time    time.Time
 	App     string // SYSLOG_IDENTIFIER
-	Message []byte // valid until the callback returns
+	Message []byte
 }
 
 // Reader reads the journal of a pod in order, from where it stopped before. It
@@ -40,29 +42,30 @@ func NewReader(dir *os.File) *Reader {
 }
 
 // Next calls fn for the entries that were not read before. An error of fn ends
-// it and is returned. A damaged file ends where the damage is.
+// it and is returned. A damaged file ends where the damage is. It needs no more
+// memory than a few windows on one file, whatever the files are.
 func (r *Reader) Next(fn func(Line) error) error {
 	files, err := r.files()
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		if err := r.read(f, fn); err != nil {
+		if err := r.file(f, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// snapshot is the content of a journal file.
-type snapshot struct {
-	m        []byte
+// changed is a file with entries that may be new.
+type changed struct {
+	name     string
 	sequence [16]byte
 	head     uint64 // time of the first entry
 }
 
-// files reads the files that have changed, oldest first.
-func (r *Reader) files() ([]*snapshot, error) {
+// files finds the files that have changed, oldest first.
+func (r *Reader) files() ([]changed, error) {
 	if _, err := r.dir.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
@@ -70,82 +73,84 @@ func (r *Reader) files() ([]*snapshot, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("list journal: %w", err)
 	}
-	var files []*snapshot
+	var files []changed
 	last := map[string][hTailEntry]byte{}
 	for _, name := range names {
 		if !strings.HasSuffix(name, ".journal") && !strings.HasSuffix(name, ".journal~") || len(last) >= maxReadFiles {
 			continue
 		}
-		s, header, err := r.open(name)
+		header, err := r.header(name)
 		if err != nil {
 			continue // rotated away, or no journal
 		}
 		last[name] = header
-		if s != nil {
-			files = append(files, s)
+		if header == r.last[name] {
+			continue
 		}
+		f := changed{name: name, head: binary.LittleEndian.Uint64(header[hHeadRealtime:])}
+		copy(f.sequence[:], header[hSeqnumID:])
+		files = append(files, f)
 	}
 	r.last = last
-	sortSnapshots(files)
+	slices.SortStableFunc(files, func(a, b changed) int { return cmp.Compare(a.head, b.head) })
 	return files, nil
 }
 
-func sortSnapshots(files []*snapshot) {
-	for i := 1; i < len(files); i++ {
-		for j := i; j > 0 && files[j].head < files[j-1].head; j-- {
-			files[j], files[j-1] = files[j-1], files[j]
-		}
-	}
-}
-
-// open reads a file unless its header is what it was.
-func (r *Reader) open(name string) (*snapshot, [hTailEntry]byte, error) {
-	var header [hTailEntry]byte
+// open opens a file if it can be a journal.
+func (r *Reader) open(name string) (*os.File, int64, error) {
 	fd, err := unix.Openat(int(r.dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, header, err
+		return nil, 0, err
 	}
 	f := os.NewFile(uintptr(fd), name)
-	defer func() { _ = f.Close() }()
 	st, err := f.Stat()
+	if err == nil && (!st.Mode().IsRegular() || st.Size() < headerSize || st.Size() > MaxFileSize) {
+		err = fmt.Errorf("%s: %w", name, errDamaged)
+	}
 	if err != nil {
-		return nil, header, err
+		return nil, 0, errors.Join(err, f.Close())
 	}
-	if !st.Mode().IsRegular() || st.Size() < headerSize || st.Size() > MaxFileSize {
-		return nil, header, fmt.Errorf("%s: %w", name, errDamaged)
-	}
-	if _, err := f.ReadAt(header[:], 0); err != nil {
-		return nil, header, err
-	}
-	if header == r.last[name] {
-		return nil, header, nil
-	}
-	m := make([]byte, st.Size())
-	n, err := f.ReadAt(m, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, header, err
-	}
-	s, err := newSnapshot(m[:n])
-	return s, header, err
+	return f, st.Size(), nil
 }
 
-func newSnapshot(m []byte) (*snapshot, error) {
-	if len(m) < headerSize || string(m[:len(signature)]) != signature {
-		return nil, errDamaged
+func (r *Reader) header(name string) (header [hTailEntry]byte, err error) {
+	f, _, err := r.open(name)
+	if err != nil {
+		return header, err
 	}
-	s := &snapshot{m: m, head: binary.LittleEndian.Uint64(m[hHeadRealtime:])}
-	copy(s.sequence[:], m[hSeqnumID:])
+	defer func() { _ = f.Close() }()
+	if _, err := f.ReadAt(header[:], 0); err != nil {
+		return header, err
+	}
+	if string(header[:len(signature)]) != signature {
+		return header, errDamaged
+	}
 	// Neither compressed nor compact: those are not our files.
-	if binary.LittleEndian.Uint32(m[hIncompatible:])&^incompatibleKeyedHash != 0 {
-		return nil, fmt.Errorf("journal of an unknown format: %w", errDamaged)
+	if binary.LittleEndian.Uint32(header[hIncompatible:])&^incompatibleKeyedHash != 0 {
+		return header, fmt.Errorf("journal of an unknown format: %w", errDamaged)
 	}
-	return s, nil
+	return header, nil
+}
+
+func (r *Reader) file(c changed, fn func(Line) error) error {
+	f, size, err := r.open(c.name)
+	if err != nil {
+		return nil //nolint:nilerr // rotated away
+	}
+	defer func() { _ = f.Close() }()
+	return r.read(&snapshot{windows: windows{f: f, size: uint64(size)}, sequence: c.sequence}, fn)
+}
+
+// snapshot is a file as large as it was when it was opened.
+type snapshot struct {
+	windows
+	sequence [16]byte
 }
 
 // read passes on the entries of a file that are newer than what was seen.
 func (r *Reader) read(s *snapshot, fn func(Line) error) error {
 	array, ok := s.u64(hEntryArray)
-	for steps := 0; ok && array != 0 && steps < len(s.m)/objectHeader; steps++ {
+	for steps := uint64(0); ok && array != 0 && steps < s.size/objectHeader; steps++ {
 		size, is := s.object(array, typeEntryArray)
 		if !is {
 			return nil
@@ -190,33 +195,48 @@ func (r *Reader) entry(s *snapshot, at uint64, fn func(Line) error) (done bool, 
 		if !is || dsize < dPayload {
 			return true, nil
 		}
-		payload := s.m[d+dPayload : d+dsize]
-		if v, ok := bytes.CutPrefix(payload, []byte("MESSAGE=")); ok {
-			line.Message = v
-		} else if v, ok := bytes.CutPrefix(payload, []byte("SYSLOG_IDENTIFIER=")); ok && len(v) <= 255 {
-			line.App = string(v)
+		if !s.field(&line, d+dPayload, dsize-dPayload) {
+			return true, nil
 		}
 	}
 	r.seen[s.sequence] = seqnum
-	if len(line.Message) > MaxFieldValue {
-		return true, nil
-	}
 	return false, fn(line)
 }
 
-func (s *snapshot) u64(at uint64) (uint64, bool) {
-	if at > uint64(len(s.m)) || uint64(len(s.m))-at < 8 {
-		return 0, false
+// field takes over what is of interest; false if it is damaged.
+func (s *snapshot) field(line *Line, at, size uint64) bool {
+	const message, app = "MESSAGE=", "SYSLOG_IDENTIFIER="
+	start, ok := s.bytes(at, min(size, uint64(len(app))))
+	switch {
+	case !ok:
+		return false
+	case bytes.HasPrefix(start, []byte(message)):
+		if size > uint64(len(message)+MaxFieldValue) {
+			return false
+		}
+		var v []byte
+		if v, ok = s.bytes(at, size); ok {
+			line.Message = bytes.Clone(v[len(message):])
+		}
+	case string(start) == app && size <= uint64(len(app)+255):
+		var v []byte
+		if v, ok = s.bytes(at, size); ok {
+			line.App = string(v[len(app):])
+		}
 	}
-	return binary.LittleEndian.Uint64(s.m[at:]), true
+	return ok
 }
 
 // object returns the size of an object if it is one of the type and all of it
 // is there.
 func (s *snapshot) object(at uint64, typ byte) (size uint64, ok bool) {
-	size, ok = s.u64(at + oSize)
-	if at < headerSize || at%8 != 0 || !ok || s.m[at] != typ || size < objectHeader {
+	if at < headerSize || at%8 != 0 {
 		return 0, false
 	}
-	return size, size <= uint64(len(s.m))-at
+	head, ok := s.bytes(at, objectHeader)
+	if !ok || head[0] != typ {
+		return 0, false
+	}
+	size = binary.LittleEndian.Uint64(head[oSize:])
+	return size, size >= objectHeader && size <= s.size-at
 }

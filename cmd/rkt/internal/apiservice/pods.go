@@ -67,7 +67,7 @@ func (s *Server) InspectPod(ctx context.Context, req *v1alpha.InspectPodRequest)
 func (s *Server) openPod(ctx context.Context, id string) (*pod.Pod, error) {
 	uuid, err := poddir.ParseUUID(id)
 	if err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "invalid pod ID %q: %v", clip(id), err)
+		return nil, status.Errorf(codes.InvalidArgument, "invalid pod ID %q", clip(id))
 	}
 	p, err := pod.Open(ctx, s.c.DataDir, uuid)
 	if errors.Is(err, pod.ErrNotPresent) {
