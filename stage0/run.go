@@ -4,11 +4,8 @@ package stage0
 
 import (
 	"context"
-	"crypto/sha512"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -57,7 +54,7 @@ type RunConfig struct {
 // Measurement is what a pod is started from.
 type Measurement struct {
 	UUID     poddir.UUID
-	Stage1   string   // ID of its tree, of a copy the digest of the program
+	Stage1   string   // ID of its tree
 	Manifest []byte   // of the pod, with the IDs of its images
 	Args     []string // of stage1, without secrets
 }
@@ -349,7 +346,7 @@ func (r *start) exec(ctx context.Context, token string) error {
 	for _, w := range warnings {
 		r.say("%s", w)
 	}
-	if err := r.measure(ctx, program, filepath.Join(root, r.entry), token); err != nil {
+	if err := r.measure(ctx, filepath.Join(root, r.entry), token); err != nil {
 		return err
 	}
 	env := entrypoint.RunVars{LockFD: r.pod.FD(), ConfigDirs: r.ConfigDirs, Tree: r.stage1Tree()}.Environ(r.Environ)
@@ -371,7 +368,7 @@ func (r *start) exec(ctx context.Context, token string) error {
 // measured is shown to others.
 const secretArg = "-"
 
-func (r *start) measure(ctx context.Context, program, path, token string) error {
+func (r *start) measure(ctx context.Context, path, token string) error {
 	if r.Measure == nil {
 		return nil
 	}
@@ -380,12 +377,7 @@ func (r *start) measure(ctx context.Context, program, path, token string) error 
 	if m.Manifest, err = r.pod.RawManifest(); err != nil {
 		return err
 	}
-	if r.overlay {
-		m.Stage1, err = r.pod.Stage1TreeID()
-	} else {
-		m.Stage1, err = digestOf(program)
-	}
-	if err != nil {
+	if m.Stage1, err = r.pod.Stage1TreeID(); err != nil {
 		return err
 	}
 	if token != "" {
@@ -393,19 +385,6 @@ func (r *start) measure(ctx context.Context, program, path, token string) error 
 	}
 	m.Args, _ = r.call(path, token).Argv(r.version)
 	return r.Measure(ctx, m)
-}
-
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	h := sha512.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return "sha512-" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func (r *start) call(path, token string) entrypoint.Run {

@@ -179,6 +179,7 @@ func TestReaderNeedsLittleMemory(t *testing.T) {
 // FuzzReader: a file that the pod has written, and changed as it was read.
 func FuzzReader(f *testing.F) {
 	good := aJournal(f)
+	good = bytes.TrimRight(good, "\x00") // small is fast
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	f.Add([]byte(signature))

@@ -52,6 +52,10 @@ func startAPI(t *testing.T, h *harness.Host, change func(p *syscall.SysProcAttr)
 			ended = true
 			_ = cmd.Process.Signal(s)
 			_ = cmd.Wait()
+			want := "API service starting...\nListening on unix://" + sock + "\nAPI service running\nAPI service exiting...\n"
+			if got := stderr.String(); s == syscall.SIGTERM && got != want {
+				t.Errorf("stderr %q, want %q", got, want)
+			}
 		}
 		return cmd.ProcessState.ExitCode()
 	}

@@ -38,7 +38,7 @@ func testTPM(t *testing.T, flavor string) {
 
 	first := h.Run(sh(image, "echo one", with()...)...)
 	copied := h.Run(sh(image, "echo two", with("--no-overlay")...)...)
-	prepared := strings.TrimSpace(h.OK("prepare", "--quiet-pull", image, "--exec=/bin/true"))
+	prepared := strings.TrimSpace(h.OK("prepare", "--quiet", image, "--exec=/bin/true"))
 	third := h.Run(append(append([]string{"run-prepared"}, with()...), prepared)...)
 	off := h.Run(sh(image, "echo four", "--tpm=off", place[0], place[1])...)
 	for _, r := range []harness.Result{first, copied, third, off} {
@@ -58,11 +58,11 @@ func testTPM(t *testing.T, flavor string) {
 		manifest := strings.TrimSpace(h.OK("cat-manifest", "--pretty-print=false", c.Pod))
 		tree, err := os.ReadFile(filepath.Join(h.PodDir(c.Pod), "stage1TreeStoreID"))
 		if err != nil {
-			tree = []byte("sha512-")
+			t.Fatal(err)
 		}
 		if !strings.HasPrefix(c.String, "rkt: Rootfs: "+strings.TrimSpace(string(tree))) || !strings.Contains(c.String, " Manifest: "+manifest+" Stage1 args: ") ||
 			!strings.Contains(manifest, image) || !strings.HasSuffix(c.String, c.Pod) {
-			t.Errorf("measured %s of\n%s", c.String, manifest)
+			t.Errorf("tree %q, measured %s of\n%s", tree, c.String, manifest)
 		}
 	}
 	zero := hex.EncodeToString(make([]byte, 32))

@@ -73,8 +73,9 @@ func Listen(ctx context.Context, addr string, c *tls.Config) (net.Listener, erro
 		return nil, err
 	}
 	// Not the name is asked but what it has led to.
-	if err := checkListener(l, c); err != nil {
-		return nil, errors.Join(err, l.Close())
+	if checkListener(l, c) != nil {
+		_ = l.Close()
+		return nil, notLoopback(addr)
 	}
 	return l, nil
 }
