@@ -58,7 +58,7 @@ func texts(t *testing.T, m tpm.Measurer) (all []string) {
 	err := tpm.ReadLog(m.Log, func(r *tpm.Record) error {
 		all = append(all, fmt.Sprint(r.Number, " ", r.Content.String))
 		return nil
-	}, func(err error) { all = append(all, "damaged") })
+	}, func(error) { all = append(all, "damaged") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,16 +195,16 @@ func TestFailures(t *testing.T) {
 	if err := m.Measure(patient(t), tpm.Event{}); err == nil || !strings.Contains(err.Error(), "neither a device nor a socket") {
 		t.Errorf("a file: %v", err)
 	}
-	real := harness.TPM(t)
+	sound := harness.TPM(t)
 	for name, answer := range map[string]func(n int, c, tpm net.Conn){
 		"hangs at once":  func(int, net.Conn, net.Conn) {},
 		"hangs later":    func(n int, c, tpm net.Conn) { pass(c, tpm, n == 0) },
-		"hangs up":       func(n int, c, _ net.Conn) { _ = c.Close() },
-		"too long":       func(n int, c, _ net.Conn) { _, _ = c.Write(bytes.Repeat([]byte{0xff}, 100)) },
-		"says a failure": func(n int, c, _ net.Conn) { _, _ = c.Write([]byte{0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1}) },
+		"hangs up":       func(_ int, c, _ net.Conn) { _ = c.Close() },
+		"too long":       func(_ int, c, _ net.Conn) { _, _ = c.Write(bytes.Repeat([]byte{0xff}, 100)) },
+		"says a failure": func(_ int, c, _ net.Conn) { _, _ = c.Write([]byte{0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1}) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := measurer(t, between(t, real, answer))
+			m := measurer(t, between(t, sound, answer))
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			began := time.Now()
@@ -213,7 +213,7 @@ func TestFailures(t *testing.T) {
 				t.Errorf("%v after %s", err, took)
 			}
 			direct := m
-			direct.Device = real
+			direct.Device = sound
 			if !harness.WaitFor(10*time.Second, func() bool { _, err = direct.Verify(patient(t)); return err == nil }) {
 				t.Errorf("the log is not what the PCR says: %v", err)
 			}
@@ -232,9 +232,9 @@ func pass(c, tpm net.Conn, do bool) {
 }
 
 // between listens before a TPM and answers in its place.
-func between(t *testing.T, real string, answer func(n int, c, tpm net.Conn)) string {
+func between(t *testing.T, sound string, answer func(n int, c, tpm net.Conn)) string {
 	t.Helper()
-	sock := filepath.Join(filepath.Dir(real), strings.ReplaceAll(filepath.Base(t.Name()), "_", "-"))
+	sock := filepath.Join(filepath.Dir(sound), strings.ReplaceAll(filepath.Base(t.Name()), "_", "-"))
 	l, err := net.Listen("unix", sock)
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +246,7 @@ func between(t *testing.T, real string, answer func(n int, c, tpm net.Conn)) str
 			return
 		}
 		defer func() { _ = c.Close() }()
-		dev, err := net.Dial("unix", real)
+		dev, err := net.Dial("unix", sound)
 		if err != nil {
 			return
 		}

@@ -7,6 +7,7 @@ package functional
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,7 +28,7 @@ import (
 // startAPI starts the service on a socket of its own.
 func startAPI(t *testing.T, h *harness.Host, change func(p *syscall.SysProcAttr)) (v1alpha.PublicAPIClient, func(os.Signal) int) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "rkt-api-") // short: a path of a socket has 108 bytes
+	dir, err := os.MkdirTemp("", "rkt-api-") //nolint:usetesting // short: a path of a socket has 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +232,7 @@ func replayEvents(ctx context.Context, t *testing.T, api v1alpha.PublicAPIClient
 			n++
 		}
 	}
-	if err != io.EOF || n != 1 {
+	if !errors.Is(err, io.EOF) || n != 1 {
 		t.Errorf("%d events replayed: %v", n, err)
 	}
 }
@@ -252,7 +253,7 @@ func wantLogs(ctx context.Context, t *testing.T, api v1alpha.PublicAPIClient, fl
 		}
 		return
 	}
-	if err != io.EOF || len(lines) != 1 || !strings.HasSuffix(lines[0], " only words") {
+	if !errors.Is(err, io.EOF) || len(lines) != 1 || !strings.HasSuffix(lines[0], " only words") {
 		t.Errorf("logs %q, %v", lines, err)
 	}
 }
@@ -316,7 +317,7 @@ func TestAPIWithoutRights(t *testing.T) {
 	if len(flavors) == 0 {
 		t.Skip("RKT_TEST_FLAVORS leaves these flavors out")
 	}
-	top, err := os.MkdirTemp("", "rkt-api-data-") // t.TempDir is closed to others
+	top, err := os.MkdirTemp("", "rkt-api-data-") //nolint:usetesting // t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,9 +368,24 @@ func layout(t *testing.T, data string, gid int) {
 		name string
 		mode uint32
 	}{
-		{"", 0o2750}, {"tmp", 0o2750}, {"cas", 0o2770}, {"cas/db", 0o2770}, {"cas/imagelocks", 0o2770}, {"cas/imageManifest", 0o2770},
-		{"cas/blob", 0o2770}, {"cas/tmp", 0o2770}, {"cas/tree", 0o2700}, {"cas/treestorelocks", 0o2700}, {"locks", 0o2750}, {"pods", 0o2750},
-		{"pods/embryo", 0o2750}, {"pods/prepare", 0o2750}, {"pods/prepared", 0o2750}, {"pods/run", 0o2750}, {"pods/exited-garbage", 0o2750}, {"pods/garbage", 0o2750},
+		{"", 0o2750},
+		{"tmp", 0o2750},
+		{"cas", 0o2770},
+		{"cas/db", 0o2770},
+		{"cas/imagelocks", 0o2770},
+		{"cas/imageManifest", 0o2770},
+		{"cas/blob", 0o2770},
+		{"cas/tmp", 0o2770},
+		{"cas/tree", 0o2700},
+		{"cas/treestorelocks", 0o2700},
+		{"locks", 0o2750},
+		{"pods", 0o2750},
+		{"pods/embryo", 0o2750},
+		{"pods/prepare", 0o2750},
+		{"pods/prepared", 0o2750},
+		{"pods/run", 0o2750},
+		{"pods/exited-garbage", 0o2750},
+		{"pods/garbage", 0o2750},
 	} {
 		path := filepath.Join(data, d.name)
 		if err := os.Mkdir(path, 0o700); err != nil {

@@ -19,7 +19,7 @@ import (
 func TPM(t testing.TB) string {
 	t.Helper()
 	program := testenv.NeedsProgram(t, "swtpm")
-	dir, err := os.MkdirTemp("", "rkt-tpm-") // short: a path of a socket has 108 bytes
+	dir, err := os.MkdirTemp("", "rkt-tpm-") //nolint:usetesting // short: a path of a socket has 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}

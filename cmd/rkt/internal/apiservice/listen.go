@@ -80,7 +80,9 @@ func Listen(ctx context.Context, addr string, c *tls.Config) (net.Listener, erro
 	return l, nil
 }
 
-func asksClients(c *tls.Config) bool { return c != nil && c.ClientAuth == tls.RequireAndVerifyClientCert }
+func asksClients(c *tls.Config) bool {
+	return c != nil && c.ClientAuth == tls.RequireAndVerifyClientCert
+}
 
 func notLoopback(addr string) error {
 	return hint.With(fmt.Errorf("refusing to listen on %s: others than this host could read everything about its pods", addr),

@@ -129,8 +129,17 @@ func TestListenTellsWhoCouldRead(t *testing.T) {
 		tls  *tls.Config
 		ok   bool
 	}{
-		{"127.0.0.1:0", nil, true}, {"localhost:0", nil, true}, {"127.9.9.9:0", nil, true}, {"0.0.0.0:0", nil, false}, {":0", nil, false}, {"[::]:0", nil, false},
-		{"0.0.0.0:0", server, false}, {":0", mutual, true}, {"0.0.0.0:0", mutual, true}, {"127.0.0.1", nil, false}, {"unix://relative", nil, false},
+		{"127.0.0.1:0", nil, true},
+		{"localhost:0", nil, true},
+		{"127.9.9.9:0", nil, true},
+		{"0.0.0.0:0", nil, false},
+		{":0", nil, false},
+		{"[::]:0", nil, false},
+		{"0.0.0.0:0", server, false},
+		{":0", mutual, true},
+		{"0.0.0.0:0", mutual, true},
+		{"127.0.0.1", nil, false},
+		{"unix://relative", nil, false},
 		{"[::ffff:0.0.0.0]:0", nil, false},
 	} {
 		l, err := Listen(t.Context(), x.addr, x.tls)
@@ -146,7 +155,7 @@ func TestListenTellsWhoCouldRead(t *testing.T) {
 // TestUnixSockets: a socket of a service that was killed is replaced, one that
 // is used is not, and files that are none stay.
 func TestUnixSockets(t *testing.T) {
-	dir, err := os.MkdirTemp("", "rkt-api-")
+	dir, err := os.MkdirTemp("", "rkt-api-") //nolint:usetesting // short: a path of a socket has 108 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +198,7 @@ func TestUnixSockets(t *testing.T) {
 // TestActivated runs itself with descriptors as systemd passes them.
 func TestActivated(t *testing.T) {
 	if os.Getenv("RKT_TEST_ACTIVATED") != "" {
-		_ = os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()+len(os.Getenv("RKT_TEST_OTHER_PID"))))
+		t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()+len(os.Getenv("RKT_TEST_OTHER_PID"))))
 		all, err := Activated(nil)
 		fmt.Printf("%d sockets, error %v, left %q\n", len(all), err, os.Getenv("LISTEN_FDS")+os.Getenv("LISTEN_PID"))
 		return

@@ -76,12 +76,12 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { newWatcher(s.c.DataDir, s.images, s.hub.publish, s.c.Log).run(ctx) })
-	clear, secured := s.newGRPC(nil), s.newGRPC(s.c.TLS)
+	open, secured := s.newGRPC(nil), s.newGRPC(s.c.TLS)
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		g := secured
 		if l.Addr().Network() == "unix" {
-			g = clear
+			g = open
 		}
 		wg.Go(func() { failed <- g.Serve(netutil.LimitListener(l, maxConnections)) })
 	}
@@ -92,7 +92,7 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener) error {
 	}
 	cancel()
 	close(s.stopping)
-	for _, g := range []*grpc.Server{clear, secured} {
+	for _, g := range []*grpc.Server{open, secured} {
 		wg.Go(func() { stop(g) })
 	}
 	wg.Wait()
