@@ -5,6 +5,7 @@
 package functional
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,7 +51,7 @@ func TestAPIListsManyWhilePodsGo(t *testing.T) {
 					err = os.WriteFile(filepath.Join(dir, name), data, 0o640) //nolint:gosec // as pods have it
 				}
 			}
-			if err != nil && !os.IsNotExist(err) { //nolint:forbidigo // a test
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				t.Fatal(err)
 			}
 		}
