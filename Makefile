@@ -18,11 +18,13 @@ FUZZ_OUTSIDE := pkg/appc.FuzzImageManifest pkg/appc.FuzzPodManifest pkg/distribu
 FUZZTIME_OUTSIDE ?= 20s
 # What stage1-coreos is made of; their libraries come with them.
 DEPS_BUILD := systemd systemd-container libc-bin
-DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates lintian bash-completion zsh fish mandoc
+DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static protobuf-compiler swtpm debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates lintian bash-completion zsh fish mandoc
 DEPS_VM    := qemu-system-x86 e2fsprogs debootstrap debian-archive-keyring xz-utils
 DEPS_BENCH := runc crun podman iperf3
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/docker2aci/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/acbuild/internal/cli.version=$(VERSION)
-GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
+# Without it grpc links html/template for a page nobody sees, and the linker keeps every method there is.
+TAGS       := grpcnotrace
+GOBUILD    := go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
 STAGE1     := $(BUILD)/stage1
 # What mkstage1 gets for every flavor; fly takes none of it.
 IMAGE      := -net $(STAGE1)/net -plugins $(STAGE1)/plugins -files dist/stage1
@@ -50,13 +52,13 @@ export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
 export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
-.PHONY: help build stage1 stage1-kvm failpoint tools test functional torture vm vm-short kvm check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-vm deps-kvm deps-bench run man completions parts install deb tarball packaging reproducible clean
+.PHONY: help build stage1 stage1-kvm failpoint tools protobuf protobuf-check test functional torture vm vm-short kvm check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-vm deps-kvm deps-bench run man completions parts install deb tarball packaging reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: stage1 ## build/bin/rkt (with stage1-coreos and stage1-fly inside), build/bin/{actool,acbuild,docker2aci}
-	$(GOBUILD) -tags embed_stage1 -o $(BUILD)/bin/rkt ./cmd/rkt
+	$(GOBUILD) -tags $(TAGS),embed_stage1 -o $(BUILD)/bin/rkt ./cmd/rkt
 	$(GOBUILD) -o $(BUILD)/bin/actool ./cmd/actool
 	$(GOBUILD) -o $(BUILD)/bin/acbuild ./cmd/acbuild
 	$(GOBUILD) -o $(BUILD)/bin/docker2aci ./cmd/docker2aci
@@ -84,13 +86,20 @@ failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable 
 	$(BUILD)/tools/mkstage1 -flavor coreos -version $(VERSION) -program $(STAGE1)-failpoint/stage1 $(IMAGE) -net $(STAGE1)-failpoint/net -out $(STAGE1)-failpoint/stage1-coreos.aci
 	@e=$(CURDIR)/$(EMBED)/stage1-coreos f=$(STAGE1)-failpoint/stage1-coreos; \
 	  printf '{"Replace": {"%s": "%s", "%s": "%s"}}\n' $$e.aci $$f.aci $$e.id $$f.id >$(STAGE1)-failpoint/overlay.json
-	go build -trimpath -overlay $(STAGE1)-failpoint/overlay.json -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
+	go build -trimpath -overlay $(STAGE1)-failpoint/overlay.json -tags $(TAGS),embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
 
 $(SUM): $(wildcard tools/testsum/*.go)
 	go -C tools build -o $@ ./testsum
 
 tools: $(SUM) ## the pinned tools of tools/go.mod, in build/tools (the first time takes minutes)
 	go -C tools build -o $(BUILD)/tools/ tool
+
+protobuf: ## pkg/api/v1alpha from its api.proto; needs protoc (Debian's protobuf-compiler)
+	go -C tools build -o $(BUILD)/tools/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	PATH=$(BUILD)/tools:$$PATH protoc -I . --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative pkg/api/v1alpha/api.proto
+
+protobuf-check: protobuf ## the committed stubs are those of the api.proto
+	git diff --exit-code -- pkg/api/v1alpha
 
 test: $(SUM) ## unit tests; no root needed (as root some more run)
 	$(SUM) run -name unit ./...
@@ -114,7 +123,7 @@ kvm: build stage1-kvm $(SUM) ## pods in virtual machines, a short set; root; min
 check: ## everything CI runs; root
 	rm -rf $(BUILD)/test-results
 	$(MAKE) deps deps-test deps-vm
-	$(MAKE) fmt-check lint vet arm64 vuln
+	$(MAKE) fmt-check protobuf-check lint vet arm64 vuln
 	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture packaging vm-short
 	$(MAKE) fuzz FUZZTIME=2s
 	@$(SUM) total
