@@ -18,15 +18,20 @@ FUZZ_OUTSIDE := pkg/appc.FuzzImageManifest pkg/appc.FuzzPodManifest pkg/distribu
 FUZZTIME_OUTSIDE ?= 20s
 # What stage1-coreos is made of; their libraries come with them.
 DEPS_BUILD := systemd systemd-container libc-bin
-DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates lintian bash-completion zsh fish mandoc
-DEPS_GUEST := qemu-system-x86 e2fsprogs debootstrap
+DEPS       := gpg gpg-agent gpgconf nftables iptables dnsmasq-base iproute2 curl busybox-static protobuf-compiler swtpm debootstrap skopeo umoci bzip2 xz-utils zstd attr libcap2-bin ca-certificates lintian bash-completion zsh fish mandoc
+DEPS_VM    := qemu-system-x86 e2fsprogs debootstrap debian-archive-keyring xz-utils
 DEPS_BENCH := runc crun podman iperf3
 LDFLAGS    := -s -w -X $(MODULE)/cmd/rkt/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/docker2aci/internal/cli.version=$(VERSION) -X $(MODULE)/cmd/acbuild/internal/cli.version=$(VERSION)
-GOBUILD    := go build -trimpath -ldflags '$(LDFLAGS)'
+# Without it grpc links html/template for a page nobody sees, and the linker keeps every method there is.
+TAGS       := grpcnotrace
+GOBUILD    := go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)'
 STAGE1     := $(BUILD)/stage1
 # What mkstage1 gets for every flavor; fly takes none of it.
 IMAGE      := -net $(STAGE1)/net -plugins $(STAGE1)/plugins -files dist/stage1
 FLAVORS    := coreos host fly
+# qemu and its daemon for the guests of stage1-kvm; their kernel is only unpacked.
+DEPS_KVM   := qemu-system-x86 qemu-system-common seabios
+KERNEL      = $(CACHE)/kernel-$(shell apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/ *Depends: linux-image-//p' | head -n 1).deb
 EMBED      := cmd/rkt/internal/embedded
 EMBEDDED   := coreos fly
 STAGE1DIR  ?= /usr/lib/rkt/stage1-images
@@ -51,13 +56,13 @@ export RKT_FAILPOINT_BIN := $(BUILD)/bin/rkt-failpoint
 export ACTOOL_BIN := $(BUILD)/bin/actool
 export ACBUILD_BIN := $(BUILD)/bin/acbuild
 
-.PHONY: help build stage1 failpoint tools test functional torture guest check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-guest deps-bench run man completions parts install deb tarball packaging reproducible clean
+.PHONY: help build stage1 stage1-kvm failpoint tools protobuf protobuf-check test functional torture vm vm-short kvm check vet arm64 vuln fuzz bench lint fmt fmt-check deps deps-test deps-vm deps-kvm deps-bench run man completions parts install deb tarball packaging reproducible clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: stage1 ## build/bin/rkt (with stage1-coreos and stage1-fly inside), build/bin/{actool,acbuild,docker2aci}
-	$(GOBUILD) -tags embed_stage1 -o $(BUILD)/bin/rkt ./cmd/rkt
+	$(GOBUILD) -tags $(TAGS),embed_stage1 -o $(BUILD)/bin/rkt ./cmd/rkt
 	$(GOBUILD) -o $(BUILD)/bin/actool ./cmd/actool
 	$(GOBUILD) -o $(BUILD)/bin/acbuild ./cmd/acbuild
 	$(GOBUILD) -o $(BUILD)/bin/docker2aci ./cmd/docker2aci
@@ -73,19 +78,32 @@ stage1: ## build/stage1/stage1-{coreos,host,fly}.aci, the same bytes from the sa
 	  (set -x; $(BUILD)/tools/mkstage1 -flavor $$f -version $(VERSION) -program $(STAGE1)/$$p $(IMAGE) -out $(STAGE1)/stage1-$$f.aci) || exit 1; done
 	@for f in $(EMBEDDED); do cp $(STAGE1)/stage1-$$f.aci $(STAGE1)/stage1-$$f.id $(EMBED)/ || exit 1; done
 
+stage1-kvm: stage1 deps-kvm ## build/stage1/stage1-kvm.aci, pods in virtual machines; amd64 only
+	$(GOBUILD) -o $(STAGE1)/stage1-kvm ./stage1-kvm
+	@[ -f "$(KERNEL)" ] || { d=$$(mktemp -d) && p=$$(basename "$(KERNEL)" .deb) && echo "stage1-kvm: downloading linux-image-$${p#kernel-}" && \
+	  (cd $$d && apt-get download -qq linux-image-$${p#kernel-}) && mkdir -p $(CACHE) && mv $$d/*.deb "$(KERNEL)" && rmdir $$d; }
+	$(BUILD)/tools/mkstage1 -flavor kvm -version $(VERSION) -program $(STAGE1)/stage1 -kvm $(STAGE1)/stage1-kvm -kernel "$(KERNEL)" $(IMAGE) -out $(STAGE1)/stage1-kvm.aci
+
 failpoint: stage1 ## build/bin/rkt-failpoint, which tests kill at every durable step of rkt and of the stage1-coreos inside it
 	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/stage1 ./stage1
 	go build -trimpath -tags failpoint -o $(STAGE1)-failpoint/net ./stage1/net
 	$(BUILD)/tools/mkstage1 -flavor coreos -version $(VERSION) -program $(STAGE1)-failpoint/stage1 $(IMAGE) -net $(STAGE1)-failpoint/net -out $(STAGE1)-failpoint/stage1-coreos.aci
 	@e=$(CURDIR)/$(EMBED)/stage1-coreos f=$(STAGE1)-failpoint/stage1-coreos; \
 	  printf '{"Replace": {"%s": "%s", "%s": "%s"}}\n' $$e.aci $$f.aci $$e.id $$f.id >$(STAGE1)-failpoint/overlay.json
-	go build -trimpath -overlay $(STAGE1)-failpoint/overlay.json -tags embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
+	go build -trimpath -overlay $(STAGE1)-failpoint/overlay.json -tags $(TAGS),embed_stage1,failpoint -o $(RKT_FAILPOINT_BIN) ./cmd/rkt
 
 $(SUM): $(wildcard tools/testsum/*.go)
 	go -C tools build -o $@ ./testsum
 
 tools: $(SUM) ## the pinned tools of tools/go.mod, in build/tools (the first time takes minutes)
 	go -C tools build -o $(BUILD)/tools/ tool
+
+protobuf: ## pkg/api/v1alpha from its api.proto; needs protoc (Debian's protobuf-compiler)
+	go -C tools build -o $(BUILD)/tools/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	PATH=$(BUILD)/tools:$$PATH protoc -I . --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative pkg/api/v1alpha/api.proto
+
+protobuf-check: protobuf ## the committed stubs are those of the api.proto
+	git diff --exit-code -- pkg/api/v1alpha
 
 test: $(SUM) ## unit tests; no root needed (as root some more run)
 	$(SUM) run -name unit ./...
@@ -97,14 +115,20 @@ torture: build failpoint $(SUM) ## kill, ENOSPC, EIO, many at once; root; TORTUR
 	$(SUM) run -name failpoints -- -tags failpoint -p 1 -count 1 -run 'Killed|Failpoint' ./stage0/ ./store/treestore/
 	$(SUM) run -name torture -- -tags functional -p 1 -count 1 -timeout 120m ./tests/torture/
 
-guest: build deps-guest $(SUM) ## pods and networks on hosts with cgroup v2, with v1 and with systemd (Debian 12 and 13), in virtual machines; root; minutes, the first time more
-	$(SUM) run -name guest -- -tags guest -count 1 -timeout 60m ./tests/guest/
+vm: build deps-vm $(SUM) ## the checks of hosts and the functional tests of pods and networks in virtual machines: cgroup v2, v1, Debian 12 and 13 with systemd; root; an hour or two without KVM
+	$(SUM) run -name vm -- -tags vm -count 1 -timeout 6h -run 'Unified|Legacy|Debian|Suite|Reboot' ./tests/vm/
+
+vm-short: build deps-vm $(SUM) ## pods as services on Debian 12 in a virtual machine; root; minutes
+	$(SUM) run -name vm-short -- -tags vm -count 1 -timeout 30m -run Short ./tests/vm/
+
+kvm: build stage1-kvm $(SUM) ## pods in virtual machines, a short set; root; minutes where /dev/kvm cannot be used
+	$(SUM) run -name kvm -- -tags kvm -count 1 -timeout 60m ./tests/kvm/
 
 check: ## everything CI runs; root
 	rm -rf $(BUILD)/test-results
-	$(MAKE) deps deps-test
-	$(MAKE) fmt-check lint vet arm64 vuln
-	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture packaging
+	$(MAKE) deps deps-test deps-vm
+	$(MAKE) fmt-check protobuf-check lint vet arm64 vuln
+	RKT_TEST_MUSTRUN=all $(MAKE) test functional torture packaging vm-short
 	$(MAKE) fuzz FUZZTIME=2s
 	@$(SUM) total
 
@@ -115,9 +139,9 @@ fmt-check: tools
 lint: tools ## golangci-lint with the import direction, zero findings
 	$(BUILD)/tools/golangci-lint run --timeout 15m ./...
 vet:
-	go vet ./... && go vet -tags functional ./tests/... && go vet -tags guest ./tests/guest/... && go vet -tags packaging ./tests/packaging/... && go vet -tags failpoint ./pkg/failpoint/
+	go vet ./... && go vet -tags functional ./tests/... && go vet -tags vm ./tests/vm/... && go vet -tags kvm ./tests/kvm/... && go vet -tags packaging ./tests/packaging/... && go vet -tags failpoint ./pkg/failpoint/
 arm64: ## what cannot run here has to compile: arm64, tests included
-	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net
+	GOARCH=arm64 go vet ./... && GOARCH=arm64 go build -o /dev/null ./cmd/rkt && GOARCH=arm64 go build -o /dev/null ./cmd/actool && GOARCH=arm64 go build -o /dev/null ./cmd/acbuild && GOARCH=arm64 go build -o /dev/null ./cmd/docker2aci && GOARCH=arm64 go build -o /dev/null ./stage1 && GOARCH=arm64 go build -o /dev/null ./stage1-fly && GOARCH=arm64 go build -o /dev/null ./stage1/net && GOARCH=arm64 go build -o /dev/null ./stage1-kvm
 
 vuln: tools ## known vulnerabilities, from the offline database at VULNDB
 	@if [ -d "$(VULNDB)" ]; then $(BUILD)/tools/govulncheck -db "file://$(VULNDB)" ./... && $(BUILD)/tools/govulncheck -C networking/plugins -db "file://$(VULNDB)" tool ; else echo "vuln: left out, there is no $(VULNDB)"; fi
@@ -137,14 +161,16 @@ apt = @m=$(call missing,$(1)); if [ -z "$$m" ]; then echo "$@: nothing is missin
 deps: ## Debian packages that stage1-coreos is made of; installs only what is missing; root
 	@for p in go git make; do command -v $$p >/dev/null || { echo "deps: install $$p first" >&2; exit 1; }; done
 	$(call apt,$(DEPS_BUILD))
+deps-kvm: ## Debian packages that stage1-kvm is made of; installs only what is missing; root
+	$(call apt,$(DEPS_BUILD) $(DEPS_KVM))
 deps-test: ## Debian packages the tests need; installs only what is missing; root
 	$(call apt,$(DEPS))
 	@command -v docker-registry >/dev/null || [ -x $(CACHE)/docker-registry/usr/bin/docker-registry ] || { \
 	  echo "deps-test: unpacking docker-registry below $(CACHE) (installing it would start a service)"; \
 	  d=$$(mktemp -d) && cd $$d && { apt-get download -qq docker-registry 2>/dev/null || { apt-get update -qq && apt-get download -qq docker-registry; }; } && \
 	  mkdir -p $(CACHE) && dpkg-deb -x docker-registry_*.deb $(CACHE)/docker-registry && rm -r $$d; }
-deps-guest: ## Debian packages of the virtual machines; root
-	$(call apt,$(DEPS) $(DEPS_GUEST))
+deps-vm: ## Debian packages of the virtual machines; root
+	$(call apt,$(DEPS) $(DEPS_VM))
 deps-bench: ## Debian packages the benchmarks compare with; root
 	$(call apt,$(DEPS) $(DEPS_BENCH))
 
@@ -168,6 +194,7 @@ install: $(call made,build man completions parts) ## programs, stage1 images, pa
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(STAGE1DIR) $(DESTDIR)$(PREFIX)/share/{man/man1,rkt,doc/rkt} $(DESTDIR)$(SYSTEMD)/systemd/{system,system-preset} $(DESTDIR)$(SYSTEMD)/{sysusers.d,tmpfiles.d}
 	install -m 0755 $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin/
 	install -m 0644 $(FLAVORS:%=$(STAGE1)/stage1-%.aci) $(DESTDIR)$(STAGE1DIR)/
+	[ ! -f $(STAGE1)/stage1-kvm.aci ] || install -m 0644 $(STAGE1)/stage1-kvm.aci $(DESTDIR)$(STAGE1DIR)/
 	install -m 0644 $(BUILD)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -D -m 0644 $(BUILD)/completions/rkt.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rkt
 	install -D -m 0644 $(BUILD)/completions/rkt.zsh $(DESTDIR)$(PREFIX)/share/zsh/$(ZSHFUNCS)/_rkt

@@ -45,6 +45,18 @@ type RunConfig struct {
 	// Register, if set, registers the pod with the metadata service and
 	// returns the token for stage1.
 	Register func(context.Context, *pod.Pod) (token string, err error)
+
+	// Measure, if set, tells a TPM what is about to be started; an error keeps
+	// the pod from it.
+	Measure func(context.Context, Measurement) error
+}
+
+// Measurement is what a pod is started from.
+type Measurement struct {
+	UUID     poddir.UUID
+	Stage1   string   // ID of its tree
+	Manifest []byte   // of the pod, with the IDs of its images
+	Args     []string // of stage1, without secrets
 }
 
 // groupName is the group that may read upper directories of pods.
@@ -203,7 +215,7 @@ func (r *start) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.exec(token)
+	return r.exec(ctx, token)
 }
 
 // mapUsers makes what maps the layers of an overlay to the pod's user range. A
@@ -323,7 +335,7 @@ func (r *start) register(ctx context.Context) (string, error) {
 }
 
 // exec becomes stage1.
-func (r *start) exec(token string) error {
+func (r *start) exec(ctx context.Context, token string) error {
 	r.trace("Pivoting to filesystem %s", r.pod.Path())
 	root := r.path(poddir.Stage1Rootfs)
 	program, err := programIn(root, r.entry)
@@ -333,6 +345,9 @@ func (r *start) exec(token string) error {
 	argv, warnings := r.call(filepath.Join(root, r.entry), token).Argv(r.version)
 	for _, w := range warnings {
 		r.say("%s", w)
+	}
+	if err := r.measure(ctx, filepath.Join(root, r.entry), token); err != nil {
+		return err
 	}
 	env := entrypoint.RunVars{LockFD: r.pod.FD(), ConfigDirs: r.ConfigDirs, Tree: r.stage1Tree()}.Environ(r.Environ)
 	if err := unix.Chdir(r.pod.Path()); err != nil {
@@ -347,6 +362,29 @@ func (r *start) exec(token string) error {
 	r.trace("Execing [%s]", strings.Join(argv, " "))
 	err = unix.Exec(program, argv, env)
 	return fmt.Errorf("error execing init: %w", &os.PathError{Op: "exec", Path: program, Err: err})
+}
+
+// secretArg stands for the token of the metadata service: the log of what was
+// measured is shown to others.
+const secretArg = "-"
+
+func (r *start) measure(ctx context.Context, path, token string) error {
+	if r.Measure == nil {
+		return nil
+	}
+	m := Measurement{UUID: r.pod.UUID()}
+	var err error
+	if m.Manifest, err = r.pod.RawManifest(); err != nil {
+		return err
+	}
+	if m.Stage1, err = r.pod.Stage1TreeID(); err != nil {
+		return err
+	}
+	if token != "" {
+		token = secretArg
+	}
+	m.Args, _ = r.call(path, token).Argv(r.version)
+	return r.Measure(ctx, m)
 }
 
 func (r *start) call(path, token string) entrypoint.Run {

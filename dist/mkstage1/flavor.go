@@ -28,6 +28,10 @@ type flavor struct {
 	systemd bool
 	// userSpace tells that systemd and all it needs are in the image.
 	userSpace bool
+	// machine tells that the pod runs in a virtual machine, in which the image is
+	// a stage1-coreos: the entrypoints named in others are of another program.
+	machine bool
+	others  map[string]string
 }
 
 func findFlavor(name string) (flavor, error) {
@@ -56,6 +60,21 @@ func flavors() []flavor {
 	return []flavor{
 		{name: "coreos", entrypoints: pod, helpers: helpers, systemd: true, userSpace: true},
 		{name: "host", entrypoints: pod, helpers: helpers, systemd: true},
+		{
+			// Inside the machine the programs have the names they have in coreos.
+			name: "kvm",
+			entrypoints: map[string]string{
+				entrypoint.AnnotationGC:   "/gc",
+				entrypoint.AnnotationStop: "/stop",
+				entrypoint.AnnotationLogs: "/logs",
+			},
+			others: map[string]string{
+				entrypoint.AnnotationRun:   "/" + kvmRun,
+				entrypoint.AnnotationEnter: "/" + kvmEnter,
+			},
+			helpers: append([]string{"/init", "/enter", "/app_start", "/app_stop", "/attach"}, helpers...),
+			systemd: true, userSpace: true, machine: true,
+		},
 		{
 			name: "fly",
 			entrypoints: map[string]string{
@@ -92,8 +111,13 @@ func (f flavor) manifest(version, goarch string, from sources) ([]byte, error) {
 	for a, path := range f.entrypoints {
 		annotations[a] = path
 	}
-	if f.systemd {
+	for a, path := range f.others {
+		annotations[a] = path
+	}
+	if f.systemd && !f.machine {
 		annotations[entrypoint.AnnotationMapsUsers] = "true"
+	}
+	if f.systemd {
 		annotations[entrypoint.AnnotationNet] = "/" + netProgram
 		annotations[entrypoint.AnnotationNetNS] = "pinned"
 		annotations[annotationPlugins] = from.plugins

@@ -54,6 +54,18 @@ func TestManifest(t *testing.T) {
 	}{
 		{"coreos", packages, coreos},
 		{"host", nil, pod},
+		{"kvm", packages, map[string]string{
+			"coreos.com/rkt/stage1/run":               "/kvm_run",
+			"coreos.com/rkt/stage1/enter":             "/kvm_enter",
+			"coreos.com/rkt/stage1/gc":                "/gc",
+			"coreos.com/rkt/stage1/stop":              "/stop",
+			"coreos.com/rkt/stage1/logs":              "/logs",
+			"coreos.com/rkt/stage1/interface-version": "6",
+			"coreos.com/rkt/stage1/net":               "/usr/lib/rkt/net",
+			"coreos.com/rkt/stage1/netns":             "pinned",
+			"coreos.com/rkt/stage1/plugins":           "example.com/plugins@v1.2.3",
+			"coreos.com/rkt/stage1/packages":          coreos["coreos.com/rkt/stage1/packages"],
+		}},
 		{"fly", nil, map[string]string{
 			"coreos.com/rkt/stage1/run":               "/run",
 			"coreos.com/rkt/stage1/enter":             "/enter",
@@ -89,7 +101,7 @@ func TestManifest(t *testing.T) {
 		if diff := cmp.Diff(want, m.Labels); diff != "" {
 			t.Errorf("%s: %s", tc.flavor, diff)
 		}
-		if mutable := entrypoint.CheckMutable(m) == nil; mutable != (tc.flavor != "fly") {
+		if mutable := entrypoint.CheckMutable(m) == nil; mutable != (tc.flavor == "coreos" || tc.flavor == "host") {
 			t.Errorf("%s: mutable pods: %v", tc.flavor, mutable)
 		}
 	}

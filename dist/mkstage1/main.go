@@ -9,7 +9,8 @@
 // network program and the CNI plugins of the directory given by -plugins. The
 // flavor coreos also has systemd, systemd-nspawn and their libraries, from the
 // Debian packages of the building machine, whose names and versions it
-// records; a systemd-nspawn with a known hole is refused.
+// records; a systemd-nspawn with a known hole is refused. The flavor kvm has that
+// and qemu, virtiofsd, a kernel and what is run inside before systemd.
 //
 // Nothing else of the building machine gets into the image: the same program
 // and the same packages give the same bytes. Beside FILE.aci it writes FILE.id
@@ -44,18 +45,21 @@ func main() {
 type options struct {
 	flavor, version, arch, program, files, out string
 	net                                        networks
+	machine                                    machine
 }
 
 func run(args []string) error {
 	var o options
 	fs := flag.NewFlagSet("mkstage1", flag.ContinueOnError)
-	fs.StringVar(&o.flavor, "flavor", "", "coreos, host or fly")
+	fs.StringVar(&o.flavor, "flavor", "", "coreos, host, kvm or fly")
 	fs.StringVar(&o.version, "version", "", "version label of the image")
 	fs.StringVar(&o.arch, "arch", runtime.GOARCH, "architecture in Go's words")
 	fs.StringVar(&o.program, "program", "", "the multi-call binary")
 	fs.StringVar(&o.net.program, "net", "", "the network program; not for fly")
 	fs.StringVar(&o.net.plugins, "plugins", "", "directory with the upstream CNI plugins; not for fly")
 	fs.StringVar(&o.files, "files", "", "directory with the static files; not for fly")
+	fs.StringVar(&o.machine.program, "kvm", "", "the binary of stage1-kvm; for kvm")
+	fs.StringVar(&o.machine.kernel, "kernel", "", "package file linux-image-….deb with the kernel of the guests; for kvm")
 	fs.StringVar(&o.out, "out", "", "image file to write")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -95,7 +99,18 @@ func (o options) build(d dpkg) ([]byte, error) {
 		}
 	}
 	if f.userSpace {
-		if from.packages, err = (userSpace{arch: o.arch, dpkg: d}).add(t); err != nil {
+		u := userSpace{arch: o.arch, dpkg: d}
+		if f.machine {
+			if u.programs, u.data, err = o.machine.files(); err != nil {
+				return nil, err
+			}
+			kernel, err := o.machine.add(t)
+			if err != nil {
+				return nil, err
+			}
+			u.others = append(u.others, kernel)
+		}
+		if from.packages, err = u.add(t); err != nil {
 			return nil, err
 		}
 	}

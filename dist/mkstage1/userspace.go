@@ -27,6 +27,10 @@ const (
 type userSpace struct {
 	arch string // in Go's words
 	dpkg dpkg
+	// programs and data are further files, by path in the image; others are
+	// packages that are in the image already.
+	programs, data map[string]string
+	others         []debianPackage
 }
 
 // add puts everything into the tree and returns the packages it came from.
@@ -36,6 +40,7 @@ func (u userSpace) add(t tree) ([]debianPackage, error) {
 		return nil, err
 	}
 	nspawn := files[userspace.InTree(userspace.Nspawn)]
+	maps.Copy(files, u.programs)
 	f, err := userspace.Finder(u.arch)
 	if err != nil {
 		return nil, err
@@ -51,7 +56,7 @@ func (u userSpace) add(t tree) ([]debianPackage, error) {
 	for soname, file := range libs.Libraries {
 		files[filepath.Join(userspace.LibraryDir, soname)] = file
 	}
-	sources := slices.Compact(slices.Sorted(maps.Values(files)))
+	sources := sortedFiles(files, u.data)
 	owners, err := u.dpkg.owners(sources)
 	if err != nil {
 		return nil, err
@@ -71,8 +76,17 @@ func (u userSpace) add(t tree) ([]debianPackage, error) {
 		}
 		t.file(name, 0o755, body)
 	}
+	for name, file := range u.data {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		t.file(name, 0o644, body)
+	}
 	t.symlink(linkerLink, "../../../"+linker)
 	t.file("systemd-version", 0o644, []byte("v"+strconv.Itoa(version.release)+"\n"))
+	packages = append(packages, u.others...)
+	slices.SortFunc(packages, func(a, b debianPackage) int { return strings.Compare(a.name, b.name) })
 	if err := record(t, "/", packages); err != nil {
 		return nil, err
 	}
@@ -85,6 +99,9 @@ func record(t tree, root string, packages []debianPackage) error {
 	for _, p := range packages {
 		fmt.Fprintf(&list, "%s %s\n", p.name, p.version)
 		name := filepath.Join("usr/share/doc", p.name, "copyright")
+		if _, ok := t[name]; ok {
+			continue // of a package that is not installed
+		}
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			return fmt.Errorf("licence of %s: %w", p.name, err)

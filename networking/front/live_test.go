@@ -389,7 +389,7 @@ func TestMacvlan(t *testing.T) {
 			}
 			out, err := h.call("ADD", plugin, conf, "IP=11.11.3.5")
 			if plugin == "ipvlan" && err != nil && strings.Contains(err.Error(), "operation not supported") {
-				return // few kernels for virtual machines have it; tests/guest boots one that has
+				return // few kernels for virtual machines have it; tests/vm boots one that has
 			}
 			if err != nil || !strings.Contains(out, `"ip": "11.11.3.5/24"`) {
 				t.Errorf("%v %s", err, out)

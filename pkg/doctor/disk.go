@@ -89,7 +89,7 @@ func space(_ context.Context, h *Host) Result {
 	if err != nil {
 		return Unseen(err)
 	}
-	free := st.Bavail * uint64(max(st.Bsize, 0)) //nolint:unconvert // Bsize is of another type elsewhere
+	free := st.Bavail * uint64(max(st.Bsize, 0))
 	found := fmt.Sprintf("%d MiB free on the file system of %s", free>>20, dir)
 	const todo = `make room: "rkt gc", "rkt image gc"`
 	switch {

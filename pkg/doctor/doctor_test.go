@@ -28,7 +28,7 @@ func healthy(t *testing.T) *Host {
 		Statfs: func(string) (unix.Statfs_t, error) {
 			return unix.Statfs_t{Type: unix.EXT4_SUPER_MAGIC, Bsize: 4096, Bavail: 1 << 20, Files: 1 << 20, Ffree: 1 << 19}, nil
 		},
-		Output: func(_ context.Context, name string, _ ...string) (string, error) {
+		Output: func(_ context.Context, _ string, _ ...string) (string, error) {
 			return "systemd 257 (257.1)\n+PAM", nil
 		},
 		Cgroups: func() (Cgroups, error) {

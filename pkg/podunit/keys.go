@@ -81,6 +81,7 @@ func Keys() []Key {
 		{SectionPod, "NoOverlay", Bool, "no-overlay", false, "copy images instead of mounting overlays"},
 		{SectionPod, keyManifest, Path, "pod-manifest", false, "file with a pod manifest, instead of apps"},
 		{SectionPod, keyPull, Text, "pull-policy", false, "new, update or never"},
+		{SectionPod, "StallTimeout", Text, "stall-timeout", false, "when to give up a server that sends nothing: 1s to 1h"},
 		{SectionPod, "Platform", Text, "platform", false, "OS/ARCH of images with several platforms"},
 		{SectionPod, "MaxConcurrentDownloads", Text, "max-concurrent-downloads", false, "layers to download at once"},
 		{SectionPod, keyStage1, Text, "stage1-name", false, "coreos, host, fly, or the name of a stage1 image"},

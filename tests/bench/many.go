@@ -26,10 +26,12 @@ func thousandPods(b *bench) []row {
 	if n := strings.Count(h.OK("list", "--no-legend"), "\n"); n != thousand {
 		b.Fatalf("list shows %d pods", n)
 	}
+	api := apiLists(b, h, thousand)
 	gc := b.timed(h.Cmd(context.Background(), "gc", "--grace-period=0s"))
 	left := len(h.Pods())
 	return []row{
 		limit("rkt list, 1,000 exited pods", list, 100*time.Millisecond, ms),
+		limit("API lists 1,000 exited pods", api, 200*time.Millisecond, ms),
 		{what: "rkt run, mean of 1,000 one after the other", rkt: ms(each), peer: "-", ratio: "-", budget: "-", met: true},
 		withComment(limit("rkt gc, 1,000 exited pods", gc.took, 5*time.Second, seconds), left > 0, fmt.Sprintf("%d pods left", left)),
 	}

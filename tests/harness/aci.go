@@ -211,6 +211,9 @@ func TinyEntries(t T) []Entry {
 // TrueProgram builds a static program that only exits.
 func TrueProgram(t T) string {
 	t.Helper()
+	if made := os.Getenv(programsEnv); made != "" {
+		return filepath.Join(made, "true")
+	}
 	dir := t.TempDir()
 	src := filepath.Join(dir, "main.go")
 	if err := os.WriteFile(src, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {

@@ -35,6 +35,9 @@ const (
 	busPatience  = 10 * time.Second
 	unitObjects  = "/org/freedesktop/systemd1/unit/"
 	replaceQueue = "replace"
+	// maxLate is how many answers in a row may fail to come within busPatience
+	// where somebody waits without end anyway.
+	maxLate = 30
 )
 
 // Bus speaks with the systemd of a pod, over its private socket.
@@ -49,6 +52,8 @@ type Bus struct {
 	// last is what signals have said of services: systemd forgets a unit that
 	// has ended without failure, and what it said of it.
 	last map[dbus.ObjectPath]UnitState
+	// down: systemd brings the pod down.
+	down bool
 }
 
 // newBus speaks over a connection that a process inside the pod has made:
@@ -99,6 +104,22 @@ func (b *Bus) in(ctx context.Context) error {
 	}
 }
 
+// Down tells whether systemd has said that it brings the pod down: somebody has
+// asked it to, machinectl(1) for example.
+func (b *Bus) Down() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.down
+}
+
+// Last is what signals have said of a service, for when nobody can be asked any
+// more.
+func (b *Bus) Last(unit string) UnitState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last[unitPath(unit)]
+}
+
 // wake tells who waits for the unit that a signal is about. Called with the lock
 // held.
 func (b *Bus) wake(sig *dbus.Signal) {
@@ -123,6 +144,10 @@ func (b *Bus) wakePath(path dbus.ObjectPath) {
 // remember keeps what a signal says about the main process of a service.
 // Called with the lock held.
 func (b *Bus) remember(sig *dbus.Signal) {
+	const down = "shutdown.target" // part of every way to end
+	if sig.Name == busManager+".JobNew" && len(sig.Body) == 3 && sig.Body[2] == down {
+		b.down = true
+	}
 	if sig.Name != busProps+".PropertiesChanged" || len(sig.Body) < 2 {
 		return
 	}
@@ -376,6 +401,14 @@ func (b *Bus) answer(ctx context.Context, call *dbus.Call) *dbus.Call {
 	return <-call.Done
 }
 
+// Ping waits for a sign of life.
+func (b *Bus) Ping(ctx context.Context) error {
+	if err := b.in(ctx); err != nil {
+		return err
+	}
+	return b.answer(ctx, b.send(ctx, busPath, "org.freedesktop.DBus.Peer.Ping")).Err
+}
+
 // job calls a method of the manager.
 func (b *Bus) job(ctx context.Context, method string, args ...any) error {
 	if err := b.in(ctx); err != nil {
@@ -420,12 +453,18 @@ func noUnit(err error) error {
 func (b *Bus) Wait(ctx context.Context, unit string, done func(UnitState) bool) (UnitState, error) {
 	const first, last = 50 * time.Millisecond, 30 * time.Second
 	path := unitPath(unit)
+	late := 0
 	for pace := first; ; pace = min(2*pace, last) {
 		next := b.next(path) // before asking: what changes meanwhile is not missed
 		u, err := b.Unit(ctx, unit)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && late < maxLate {
+			late++ // the pod has no processor time, which is no reason to end it
+			continue
+		}
 		if err != nil || done(u) {
 			return u, err
 		}
+		late = 0
 		select {
 		case <-ctx.Done():
 			return u, ctx.Err()

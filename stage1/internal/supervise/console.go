@@ -18,12 +18,13 @@ import (
 // split.
 const maxLine = 48 << 10
 
-// log is where the apps' lines go: rkt's standard output and the journal of the
-// pod. It is safe for concurrent use. A caller that does not read slows the
+// log is where the apps' lines go: rkt's standard output, or the journal of the
+// host where that leads to it, and the journal of the pod. It is safe for concurrent use. A caller that does not read slows the
 // apps down, as a pipe would.
 type log struct {
 	mu      sync.Mutex
 	out     io.Writer
+	host    *hostLog        // nil: standard output is not the journal of the host
 	journal *journal.PodLog // nil: none
 	broken  bool            // the journal could not be written
 	buf     bytes.Buffer
@@ -36,11 +37,13 @@ func (l *log) line(app, stream string, pid int, text []byte) {
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.buf.Reset()
-	fmt.Fprintf(&l.buf, "[%d.%06d] %s[%d]: ", mono.Sec, mono.Nsec/1000, app, pid)
-	l.buf.Write(text)
-	l.buf.WriteByte('\n')
-	_, _ = l.out.Write(l.buf.Bytes()) // nobody listens any more: the journal still does
+	if !l.host.line(app, stream, text) {
+		l.buf.Reset()
+		fmt.Fprintf(&l.buf, "[%d.%06d] %s[%d]: ", mono.Sec, mono.Nsec/1000, app, pid)
+		l.buf.Write(text)
+		l.buf.WriteByte('\n')
+		_, _ = l.out.Write(l.buf.Bytes()) // nobody listens any more: the journal still does
+	}
 	if l.journal == nil {
 		return
 	}
@@ -61,6 +64,7 @@ func (l *log) raw(b []byte) {
 func (l *log) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.host.close()
 	if l.journal == nil {
 		return
 	}

@@ -182,7 +182,10 @@ func (p *pod) dropNet() {
 		n.call = nil
 		c.Abort()
 	}
-	if err := netns.Unpin(n.netns); err != nil {
+	// Where ip-netns(8) has mounted its directory on itself, the namespace is
+	// pinned twice, and the lower one is out of reach of a namespace that is a
+	// slave of the host's. It is gc that removes both.
+	if err := netns.Unpin(n.netns); err != nil && !errors.Is(err, unix.EBUSY) {
 		say("%v", err)
 	}
 }

@@ -411,21 +411,35 @@ func (s *supervisor) connect(c *net.UnixConn) error {
 
 // await waits for the end of a start of an app and records it.
 func (s *supervisor) await(a *proc) {
-	s.mu.Lock()
-	bus := s.bus
-	s.mu.Unlock()
-	u, err := bus.Wait(s.ctx, units.Service(a.name), func(u UnitState) bool {
-		return u.Done() && (u.PID == uint32(a.podPID) || u.PID == 0) && (u.Code != 0 || u.PID == 0)
+	var u UnitState
+	down := false
+	err := s.ask(func(bus *Bus) (err error) {
+		defer func() {
+			down = bus.Down()
+			// It may have told before it went, and not be there to be asked.
+			if last := bus.Last(units.Service(a.name)); err != nil && last.Code != 0 && last.PID == uint32(a.podPID) {
+				u, err = last, nil
+			}
+		}()
+		u, err = bus.Wait(s.ctx, units.Service(a.name), func(u UnitState) bool {
+			return u.Done() && (u.PID == uint32(a.podPID) || u.PID == 0) && (u.Code != 0 || u.PID == 0)
+		})
+		return err
 	})
 	if err != nil {
 		s.mu.Lock()
 		ended := s.ended
 		s.mu.Unlock()
-		if s.ctx.Err() == nil && !ended {
+		if s.ctx.Err() == nil && !ended && !errors.Is(err, errPodEnds) {
 			say("stage1: app %q: %v", a.name, err)
 			s.kill(statusSetup)
 		}
 		return
+	}
+	if down { // an app that is stopped with the pod has not failed
+		s.mu.Lock()
+		s.ending = true
+		s.mu.Unlock()
 	}
 	s.appEnded(a, s.exitOf(a, u))
 }

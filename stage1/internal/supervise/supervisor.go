@@ -67,17 +67,18 @@ func Run(argv []string) error {
 
 // supervisor is the supervisor of a running pod.
 type supervisor struct {
-	pod      *pod
-	child    *child
-	log      *log
-	listener *net.UnixListener
-	notify   *net.UnixConn
-	mux      *mux
-	term     *terminal // of --interactive, nil without
-	readers  sync.WaitGroup
-	over     chan struct{} // closed once: the pod is to end
-	ctx      context.Context
-	cancel   context.CancelFunc
+	pod       *pod
+	child     *child
+	log       *log
+	listener  *net.UnixListener
+	notify    *net.UnixConn
+	mux       *mux
+	term      *terminal // of --interactive, nil without
+	readers   sync.WaitGroup
+	over      chan struct{} // closed once: the pod is to end
+	ctx       context.Context
+	cancel    context.CancelFunc
+	redialing sync.Mutex // held while a lost connection to the systemd of the pod is made anew
 
 	mu     sync.Mutex
 	leader int // PID 1 of the pod, 0 until known
@@ -135,7 +136,7 @@ func newSupervisor(p *pod) (*supervisor, error) {
 
 // openLog opens the journal of the pod. A pod without one still runs.
 func (p *pod) openLog() *log {
-	l := &log{out: os.Stdout}
+	l := &log{out: os.Stdout, host: openHostLog(p.call.UUID.String())}
 	err := p.asPodRoot(func() (err error) {
 		l.journal, err = journal.OpenPod(filepath.Join(poddir.Stage1Rootfs, poddir.JournalDir), journal.Pod{
 			UUID: p.call.UUID.String(), MachineID: parseID(p.machineID()), BootID: bootID(), Hostname: p.call.Hostname, GID: p.journalGroup(),
@@ -202,6 +203,7 @@ func (s *supervisor) run() error {
 	// Not before: what the pod says is judged by whose child it is. It waits.
 	go s.accept()
 	go s.readNotify()
+	go s.watchdog()
 	if err := failpoint.Hit("stage1.child-started"); err != nil {
 		say("stage1: %v", err)
 		s.kill(statusSetup)
@@ -257,12 +259,14 @@ func (s *supervisor) stopAll() {
 		return
 	}
 	names := s.unfinished()
-	bus := s.bus
 	go func() {
 		for _, name := range names {
-			err := bus.Stop(s.ctx, units.Service(name))
+			err := s.ask(func(bus *Bus) error { return bus.Stop(s.ctx, units.Service(name)) })
 			if err == nil {
 				err = failpoint.Hit("stage1.stop-asked")
+			}
+			if errors.Is(err, errPodEnds) {
+				return // stopping every app is what its systemd does, too
 			}
 			if err != nil && !errors.Is(err, ErrNoUnit) {
 				s.failStop(name, err)

@@ -5,6 +5,7 @@
 //	netprobe serve NAME PROTO:[ADDRESS]:PORT...   answer each line or datagram with "NAME saw PEER"
 //	netprobe ask [-t TIMEOUT] PROTO ADDRESS:PORT  print the answer
 //	netprobe show [FILE...]                       print interfaces, addresses, routes and files
+//	netprobe notify STATE                         tell the service manager (sd_notify(3))
 //
 // As a CNI plugin it writes down how it was called, in files beside itself, and
 // gives out 11.22.33.44; under the name "failing" it fails.
@@ -46,8 +47,40 @@ func run(args []string, out io.Writer) error {
 		return ask(args[1:], out)
 	case len(args) > 0 && args[0] == "show":
 		return show(args[1:], out)
+	case len(args) == 2 && args[0] == "notify":
+		return notify(args[1])
 	}
-	return errors.New("usage: netprobe serve|ask|show")
+	return errors.New("usage: netprobe serve|ask|show|notify")
+}
+
+// notify sends a state and stays until the service manager has read it, which
+// must find out whose process this is (sd_notify_barrier(3)).
+func notify(state string) error {
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Write([]byte(state)); err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	if err := raw.Control(func(fd uintptr) {
+		sent = syscall.Sendmsg(int(fd), []byte("BARRIER=1"), syscall.UnixRights(int(w.Fd())), nil, 0)
+	}); err != nil || sent != nil {
+		return errors.Join(err, sent)
+	}
+	_ = w.Close()
+	_, err = io.Copy(io.Discard, r) // until the last copy of w is closed
+	return err
 }
 
 func serve(name string, where []string, out io.Writer) error {

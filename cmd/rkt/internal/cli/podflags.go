@@ -228,6 +228,7 @@ type runtimeOptions struct {
 	ipc         string
 	interactive bool
 	register    bool
+	tpm         tpmFlags
 }
 
 func (o *runtimeOptions) bind(flags *pflag.FlagSet) {
@@ -251,6 +252,7 @@ func (o *runtimeOptions) bindNames(flags *pflag.FlagSet) {
 	flags.StringVar(&o.dns.Domain, "dns-domain", "", "DNS domain to write in /etc/resolv.conf")
 	flags.Var(&o.dns.HostsEntries, "hosts-entry", "entries to add to the pod-wide /etc/hosts, syntax: IP=NAME[,IP=NAME...]; also \"host\"")
 	flags.StringVar(&o.hostname, "hostname", "", "pod's hostname. If empty, it will be \"rkt-$PODUUID\"")
+	o.tpm.bind(flags)
 }
 
 // checkMDS refuses registration of a pod that could not reach the service.
@@ -269,7 +271,10 @@ func (o *runtimeOptions) checkValues() error {
 	if err := appargs.CheckHostname(o.hostname); err != nil {
 		return err
 	}
-	return appargs.CheckIPC(o.ipc)
+	if err := appargs.CheckIPC(o.ipc); err != nil {
+		return err
+	}
+	return o.tpm.check()
 }
 
 // runConfig is what stage0 needs beside the pod.
@@ -303,6 +308,7 @@ func (o *runtimeOptions) runConfig(d *Deps, env stage0.Env) (stage0.RunConfig, e
 	if o.register {
 		c.Register = metadata.NewClient(d.MDS).Register
 	}
+	c.Measure = o.tpm.measure(d)
 	for _, h := range dns.Hosts {
 		c.DNS.Hosts = append(c.DNS.Hosts, stage0.HostsEntry(h))
 	}

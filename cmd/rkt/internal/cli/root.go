@@ -19,6 +19,7 @@ func newRoot(d *Deps) *cobra.Command {
 	}
 	d.Global.bind(root.PersistentFlags())
 	root.AddCommand(
+		newAPIService(d),
 		newApp(d),
 		newAttach(d),
 		newCatManifest(d),
@@ -45,6 +46,7 @@ func newRoot(d *Deps) *cobra.Command {
 		newRunPrepared(d),
 		newStatus(d),
 		newStop(d),
+		newTPM(d),
 		newTrust(d),
 		newUnit(d),
 		newVersion(d),

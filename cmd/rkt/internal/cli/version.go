@@ -12,7 +12,7 @@ import (
 )
 
 // features names what this build has (+) and lacks (-).
-const features = "-TPM -SDJOURNAL"
+const features = "+TPM +SDJOURNAL"
 
 func newVersion(d *Deps) *cobra.Command {
 	return &cobra.Command{
