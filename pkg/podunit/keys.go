@@ -134,16 +134,16 @@ func Keys() []Key {
 // NotKeys are the flags of `rkt run` that have no key, and why.
 func NotKeys() map[string]string {
 	return map[string]string{
-		"name":         "the section: [App NAME]",
-		"interactive":  "a service has no terminal",
-		"store-only":   "PullPolicy=never",
-		"no-store":     "PullPolicy=update",
-		"cap-retain":   "Capabilities=",
-		"cap-remove":   "DropCapabilities=",
-		"help":         "no setting",
-		"progress":     "a service has no terminal",
-		"cpuprofile":   "for those who work on rkt",
-		"memprofile":   "for those who work on rkt",
+		"name":        "the section: [App NAME]",
+		"interactive": "a service has no terminal",
+		"store-only":  "PullPolicy=never",
+		"no-store":    "PullPolicy=update",
+		"cap-retain":  "Capabilities=",
+		"cap-remove":  "DropCapabilities=",
+		"help":        "no setting",
+		"progress":    "a service has no terminal",
+		"cpuprofile":  "for those who work on rkt",
+		"memprofile":  "for those who work on rkt",
 		// Of whoever reads the declarations: the service gets the same.
 		"system-config": "that of the generator",
 		"local-config":  "that of the generator",
