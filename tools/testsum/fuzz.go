@@ -130,8 +130,10 @@ func hasTargets(dir string) bool {
 
 func (f *fuzzer) fuzz(t target) {
 	_, name, _ := strings.Cut(path.Base(t.name), ".")
-	cmd := exec.Command(t.program, "-test.run=^$", "-test.fuzz=^"+name+"$", "-test.fuzztime="+t.budget.String(), "-test.parallel=1",
-		"-test.fuzzcachedir="+filepath.Join(f.dir, "cache", t.name))
+	// By default each interesting input of a slow target is made smaller for a
+	// minute, which is all the time there is.
+	cmd := exec.Command(t.program, "-test.run=^$", "-test.fuzz=^"+name+"$", "-test.fuzztime="+t.budget.String(), "-test.fuzzminimizetime=1s",
+		"-test.parallel=1", "-test.fuzzcachedir="+filepath.Join(f.dir, "cache", t.name))
 	cmd.Dir = t.dir
 	start := time.Now()
 	out, err := cmd.CombinedOutput()
