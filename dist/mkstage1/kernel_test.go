@@ -46,7 +46,7 @@ func FuzzUnpackLZ4(f *testing.F) {
 	f.Add(block)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 1<<10 {
-			t.Skip("a few bytes unpack to much")
+			return // a few bytes unpack to much
 		}
 		before := []byte("before")
 		out, err := unpackBlock(bytes.Clone(before), b)

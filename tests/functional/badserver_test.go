@@ -7,7 +7,6 @@ package functional
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,7 +18,6 @@ import (
 	"io"
 	"log"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,6 +33,7 @@ import (
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 	"github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/rkt/rkt/v2/pkg/testenv"
 	"github.com/rkt/rkt/v2/tests/harness"
 )
 
@@ -81,7 +80,7 @@ func newInternet(t *testing.T) *internet {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	connect := connectTo(s.Listener.Addr().String())
+	connect := testenv.ConnectTo(s.Listener.Addr().String())
 	n.proxy = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method != http.MethodConnect && n.plain != nil {
 			n.plain.ServeHTTP(w, req)
@@ -92,33 +91,6 @@ func newInternet(t *testing.T) *internet {
 	t.Cleanup(n.proxy.Close)
 	t.Cleanup(s.CloseClientConnections)
 	return n
-}
-
-// connectTo is a proxy with the method CONNECT that always connects to one address.
-func connectTo(address string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Method != http.MethodConnect {
-			http.Error(w, "nothing is in the clear here", http.StatusForbidden)
-			return
-		}
-		to, err := (&net.Dialer{}).DialContext(context.WithoutCancel(req.Context()), "tcp", address)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		from, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			_ = to.Close()
-			return
-		}
-		_, _ = io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
-		go func() {
-			_, _ = io.Copy(to, from)
-			_ = to.Close()
-		}()
-		_, _ = io.Copy(from, to)
-		_ = from.Close()
-	})
 }
 
 func (n *internet) certificate(t *testing.T) tls.Certificate {
